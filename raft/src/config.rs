@@ -1,0 +1,105 @@
+//! What a replica is told when it starts.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::ReplicaId;
+
+/// Everything a replica needs to start. The same on every start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica's id; one of `peers`.
+    pub replica_id: ReplicaId,
+    /// Names the cluster: replicas of another token are refused on disk and on the wire.
+    pub cluster_token: String,
+    /// The founding replicas, equal on all of them. The first one founds the cluster.
+    pub peers: Vec<PeerConfig>,
+    /// Where the log, the snapshots and the identity live.
+    pub data_dir: PathBuf,
+    /// Where the peer port listens, `host:port`; port 0 lets the system pick.
+    pub peer_listen: String,
+    /// Intervals of the protocol.
+    pub timers: Timers,
+    /// Most proposals in flight on the leader.
+    pub proposals_in_flight_max: usize,
+    /// Most bytes of proposals in flight on the leader.
+    pub proposal_bytes_in_flight_max: usize,
+    /// When a snapshot is taken.
+    pub snapshot: SnapshotPolicy,
+    /// How long request ids are remembered.
+    pub window: WindowLimits,
+    /// Milliseconds since the Unix epoch; injected, so that this crate reads no wall clock.
+    pub wall_clock_ms: fn() -> u64,
+    /// Test only: let a stopped leader resume without an election, as openraft does by default.
+    /// Loses acknowledged writes; a test shows it.
+    pub unsafe_leader_restore: bool,
+}
+
+/// One founding replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its id.
+    pub id: ReplicaId,
+    /// Its peer address, `host:port`.
+    pub peer_addr: String,
+    /// Its client port as an URL, for people and for redirect hints; may be empty.
+    pub client_url: String,
+}
+
+/// Intervals of the protocol, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Between two heartbeats of the leader.
+    pub heartbeat_ms: u64,
+    /// Shortest time without a leader before an election.
+    pub election_min_ms: u64,
+    /// Longest such time; also the leader's lease.
+    pub election_max_ms: u64,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { heartbeat_ms: 75, election_min_ms: 250, election_max_ms: 450 }
+    }
+}
+
+/// When a snapshot is taken: whichever bound is reached first.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPolicy {
+    /// Entries since the last snapshot.
+    pub entries_max: u64,
+    /// Bytes of log since the last snapshot.
+    pub log_bytes_max: u64,
+    /// Time since the last snapshot, if anything was written.
+    pub age_max: Duration,
+    /// Entries kept in the log behind a snapshot.
+    pub entries_kept: u64,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> Self {
+        Self {
+            entries_max: 20_000,
+            log_bytes_max: 64 * 1024 * 1024,
+            age_max: Duration::from_secs(3600),
+            entries_kept: 20_000,
+        }
+    }
+}
+
+/// Bounds of the request-id window. Equal on all replicas: they are written into the state by the
+/// entry that founds the cluster, and this value only seeds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WindowLimits {
+    /// Most request ids remembered.
+    pub requests_max: u64,
+    /// Most bytes of replies remembered.
+    pub reply_bytes_max: u64,
+    /// Longest time a request id is remembered, in stamped milliseconds.
+    pub age_max_ms: u64,
+}
+
+impl Default for WindowLimits {
+    fn default() -> Self {
+        Self { requests_max: 100_000, reply_bytes_max: 64 * 1024 * 1024, age_max_ms: 600_000 }
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong, sorted by what a caller may do next.
+
+use std::{io, path::PathBuf};
+
+use crate::ReplicaId;
+
+/// Why a proposal was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// No replica took the proposal: nothing changed, and a retry is safe with any request id.
+    #[error("not accepted: {reason}")]
+    NotAccepted {
+        /// What stood in the way, for people.
+        reason: &'static str,
+        /// When a retry makes sense, in milliseconds from now.
+        retry_after_ms: u64,
+    },
+    /// The proposal may still commit. A retry is safe only with the same request id.
+    #[error("outcome unknown: {reason}")]
+    Unknown {
+        /// What was seen, for people.
+        reason: String,
+    },
+    /// The request id was used before, for another command. Nothing changed.
+    #[error("the request id was used before for another command")]
+    RequestIdReused,
+    /// The proposal was fenced to a term that is over. Nothing changed.
+    #[error("the term the proposal was made in is over")]
+    Fenced,
+    /// The command cannot be an entry. Nothing changed.
+    #[error("the command was refused: {0}")]
+    Invalid(String),
+}
+
+/// Why a read was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The replica has not passed the start barrier yet.
+    #[error("this replica has not caught up since it started")]
+    NotReady,
+    /// The replica has not heard from a leader for longer than the caller allows.
+    #[error("this replica has heard from no leader for {age_ms} ms")]
+    Stale {
+        /// Age of the local state in milliseconds.
+        age_ms: u64,
+    },
+    /// A barrier or a minimum index was not reached within the deadline.
+    #[error("the read could not be made current in time: {reason}")]
+    Timeout {
+        /// What was waited for.
+        reason: &'static str,
+    },
+}
+
+/// Why a replica refuses to start. Each message says what an operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("the configuration cannot work: {0}")]
+    Config(String),
+    /// Another process holds the data directory.
+    #[error("{0} is in use by another process; stop it or choose another data directory")]
+    Locked(PathBuf),
+    /// The disk belongs to another cluster or another replica.
+    #[error("{path} belongs to {found}, but this replica is {wanted}; point it at its own data directory")]
+    Foreign {
+        /// The data directory.
+        path: PathBuf,
+        /// Identity stamped on the disk.
+        found: String,
+        /// Identity from the configuration.
+        wanted: String,
+    },
+    /// The disk has lost or damaged something it had acknowledged.
+    #[error("{0}")]
+    Damaged(String),
+    /// The peers know this replica as a voter, but its disk is new.
+    #[error(
+        "the other replicas know replica {id} with another disk: its acknowledged writes are gone from this one, so it must not vote; \
+         restore the old data directory, or replace the replica under a new id"
+    )]
+    DiskReplaced {
+        /// The replica.
+        id: ReplicaId,
+    },
+    /// Reading or writing failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The consensus library refused to start.
+    #[error("the raft core did not start: {0}")]
+    Core(String),
+}

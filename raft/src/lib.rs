@@ -1,0 +1,30 @@
+//! Replicates any deterministic machine over three or five replicas.
+//!
+//! The crate knows no API family: a [`Machine`] is an opaque state with commands and replies.
+//! One proposal becomes one entry; the leader appends it, one group-committed fsync makes it
+//! durable, a quorum commits it, every replica applies it, and only then the proposer hears.
+//!
+//! Begin reading at [`machine`] (what is replicated), then [`entry`] (what an entry carries),
+//! then [`node`] (what a replica can be asked).
+//!
+//! It never acknowledges before the fsync, never retries a failed fsync, and never serves a
+//! state from before a restart.
+
+pub mod config;
+pub mod entry;
+pub mod error;
+pub mod machine;
+pub mod read;
+pub mod status;
+
+pub(crate) mod types;
+
+pub use config::{Config, PeerConfig, Timers};
+pub use entry::{Proposal, RequestId};
+pub use error::{ProposeError, ReadError, StartError};
+pub use machine::{Context, Machine, RecordSink, RecordSource};
+pub use read::ReadMode;
+pub use status::{Role, Status};
+
+/// Identifies a replica for the whole life of a cluster; never reused.
+pub type ReplicaId = u64;

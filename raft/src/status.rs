@@ -1,0 +1,69 @@
+//! What a replica says of itself; read from metrics, never from the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ReplicaId;
+
+/// The part a replica plays in its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes proposals.
+    Leader,
+    /// Votes and follows.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Follows without a vote.
+    Learner,
+    /// Stopped, or stopping.
+    Shutdown,
+}
+
+/// A replica's view of itself and of its peers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's identity, as stamped on every disk.
+    pub cluster_id: String,
+    /// This replica.
+    pub replica_id: ReplicaId,
+    /// Its part in the present term.
+    pub role: Role,
+    /// The present term.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<ReplicaId>,
+    /// Last index in the log.
+    pub last_log_index: u64,
+    /// Last index known to be committed.
+    pub commit_index: u64,
+    /// Last index applied and published here.
+    pub applied_index: u64,
+    /// Last index covered by the newest snapshot; 0 if there is none.
+    pub snapshot_index: u64,
+    /// Last index no longer in the log; 0 if none.
+    pub purged_index: u64,
+    /// Milliseconds since this replica last knew itself current; `None` before it ever was.
+    pub age_ms: Option<u64>,
+    /// Whether the start barrier has been passed.
+    pub is_ready: bool,
+    /// The replicas of the cluster, in ascending order of id.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One replica as the reporting replica sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The replica.
+    pub id: ReplicaId,
+    /// Its peer address, `host:port`.
+    pub peer_addr: String,
+    /// The address of its client port as an URL, empty if unknown.
+    pub client_url: String,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// Last index known to be in its log; only the leader knows.
+    pub match_index: Option<u64>,
+    /// Milliseconds since it last acknowledged the leader; only the leader knows.
+    pub heard_ms: Option<u64>,
+}

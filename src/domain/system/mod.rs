@@ -1,0 +1,83 @@
+//! The cluster of replicas as its own subject: how it was founded and which meanings its commands
+//! may use.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, undermoon};
+
+/// Highest feature level this program knows.
+pub const FEATURE_LEVEL_MAX: u64 = 1;
+
+/// State of the system family.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Entry time of the foundation, milliseconds; `None` before it.
+    pub founded_ms: Option<u64>,
+    /// Meanings in use; raised by command only.
+    pub feature_level: u64,
+}
+
+/// A change of the system family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The first command of a cluster: seeds the replicated settings. Later ones change nothing.
+    Found {
+        /// Settings of the undermoon family.
+        undermoon: undermoon::settings::Seed,
+    },
+    /// Lets newer meanings in; refused if this or any lower level is unknown.
+    RaiseFeatureLevel {
+        /// New level; at least the present one.
+        level: u64,
+    },
+}
+
+/// The answer to a system command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Carried out, or true already.
+    Done,
+}
+
+/// Why a system command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The level is lower than the present one or unknown to this program.
+    #[error("feature level {wanted} is not between {present} and {known}")]
+    FeatureLevel {
+        /// Asked for.
+        wanted: u64,
+        /// In use.
+        present: u64,
+        /// Highest known.
+        known: u64,
+    },
+}
+
+impl State {
+    /// Marks the cluster as founded; true if this was the first time.
+    pub fn found(&mut self, context: &Context<'_>) -> bool {
+        if self.founded_ms.is_some() {
+            return false;
+        }
+        self.founded_ms = Some(context.time_ms);
+        self.feature_level = FEATURE_LEVEL_MAX;
+        true
+    }
+
+    /// Raises the feature level.
+    ///
+    /// # Errors
+    /// [`Rejection::FeatureLevel`] outside the range this program knows.
+    pub fn raise_feature_level(&mut self, level: u64) -> Result<Reply, Rejection> {
+        if level < self.feature_level || level > FEATURE_LEVEL_MAX {
+            return Err(Rejection::FeatureLevel {
+                wanted: level,
+                present: self.feature_level,
+                known: FEATURE_LEVEL_MAX,
+            });
+        }
+        self.feature_level = level;
+        Ok(Reply::Done)
+    }
+}
