@@ -14,3 +14,7 @@ pub mod view;
 pub use command::{Action, Command, Profile};
 pub use reject::Rejection;
 pub use reply::Reply;
+
+/// State of the undermoon family.
+#[derive(Clone, Debug, Default)]
+pub struct State {}
