@@ -62,7 +62,9 @@ pub enum StartError {
     #[error("{0} is in use by another process; stop it or choose another data directory")]
     Locked(PathBuf),
     /// The disk belongs to another cluster or another replica.
-    #[error("{path} belongs to {found}, but this replica is {wanted}; point it at its own data directory")]
+    #[error(
+        "{path} belongs to {found}, but this replica is {wanted}; point it at its own data directory"
+    )]
     Foreign {
         /// The data directory.
         path: PathBuf,

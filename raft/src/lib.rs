@@ -17,6 +17,9 @@ pub mod machine;
 pub mod read;
 pub mod status;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub(crate) mod types;
 
 pub use config::{Config, PeerConfig, Timers};

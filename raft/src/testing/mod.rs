@@ -1,0 +1,3 @@
+//! Parts that tests of this crate and of its users share. Never compiled into the program.
+
+pub mod register;
