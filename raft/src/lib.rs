@@ -15,19 +15,25 @@ pub mod entry;
 pub mod error;
 pub mod machine;
 pub mod read;
+pub mod replicated;
 pub mod status;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub(crate) mod metrics;
+pub(crate) mod storage;
 pub(crate) mod types;
+pub(crate) mod window;
 
 pub use config::{Config, PeerConfig, Timers};
 pub use entry::{Proposal, RequestId};
 pub use error::{ProposeError, ReadError, StartError};
 pub use machine::{Context, Machine, RecordSink, RecordSource};
 pub use read::ReadMode;
+pub use replicated::{AppliedEvents, Replicated as Published};
 pub use status::{Role, Status};
+pub use storage::log::{EntryKind, RawEntry};
 
 /// Identifies a replica for the whole life of a cluster; never reused.
 pub type ReplicaId = u64;

@@ -72,6 +72,8 @@ openraft::declare_raft_types!(
         Node = Peer,
 );
 
+/// The leader of a term.
+pub(crate) type LeaderId = openraft::type_config::alias::LeaderIdOf<TypeConfig>;
 /// A replica's log position.
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// A log entry.

@@ -1,3 +1,4 @@
 //! Parts that tests of this crate and of its users share. Never compiled into the program.
 
+pub mod golden;
 pub mod register;

@@ -1,0 +1,182 @@
+//! The replicated state as the consensus library sees it: applying, publishing, snapshots.
+//!
+//! A batch of committed entries is applied, then published in one step, and only then are the
+//! proposers answered: whoever hears of a write finds it in the published state.
+
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwap;
+use futures::{Stream, StreamExt};
+use metrics::{gauge, histogram};
+use openraft::{
+    OptionalSend, RaftSnapshotBuilder,
+    storage::{ApplyResponder, EntryResponder, RaftStateMachine},
+};
+use tokio::sync::{broadcast, watch};
+
+use super::{Fatal, SnapshotFile, Snapshots};
+use crate::{
+    Machine,
+    metrics::{APPLY_BATCH_ENTRIES, WINDOW_REQUESTS},
+    replicated::{AppliedEvents, Replicated},
+    types::{LogId, Outcome, SnapshotMeta, StoredMembership, TypeConfig},
+};
+
+/// Most entries that are applied before they are published.
+const APPLY_ENTRIES_MAX: usize = 512;
+/// Most batches of events a slow watcher may lag behind.
+const EVENTS_KEPT: usize = 1024;
+
+/// A snapshot as the consensus library passes it around.
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// Where the replicated state is published.
+pub(crate) struct Board<M: Machine> {
+    published: ArcSwap<Replicated<M>>,
+    applied: watch::Sender<u64>,
+    events: broadcast::Sender<Arc<AppliedEvents<M::Event>>>,
+}
+
+impl<M: Machine> Board<M> {
+    fn new(state: Replicated<M>) -> Self {
+        Self {
+            applied: watch::Sender::new(state.index()),
+            published: ArcSwap::from_pointee(state),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+        }
+    }
+
+    /// The state as of the last published batch.
+    pub(crate) fn latest(&self) -> Arc<Replicated<M>> {
+        self.published.load_full()
+    }
+
+    /// Tells the index of the last published entry; a state at least that new is published by
+    /// then.
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Tells what the entries led to. A watcher that lags too far behind is told so, and must
+    /// read the state instead.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedEvents<M::Event>>> {
+        self.events.subscribe()
+    }
+
+    fn publish(&self, state: &Replicated<M>, events: Vec<M::Event>) {
+        let index = state.index();
+        self.published.store(Arc::new(state.clone()));
+        self.applied.send_replace(index);
+        if !events.is_empty() {
+            // Nobody may be listening.
+            drop(self.events.send(Arc::new(AppliedEvents { index, events })));
+        }
+    }
+}
+
+/// Applies committed entries to the replicated state.
+pub(crate) struct MachineStore<M: Machine> {
+    state: Replicated<M>,
+    board: Arc<Board<M>>,
+    snapshots: Arc<Snapshots>,
+    fatal: Fatal,
+}
+
+impl<M: Machine> MachineStore<M> {
+    /// Goes on from a state: the newest snapshot's, or the first of all.
+    pub(crate) fn new(state: Replicated<M>, snapshots: Arc<Snapshots>, fatal: Fatal) -> Self {
+        let board = Arc::new(Board::new(state.clone()));
+        Self { state, board, snapshots, fatal }
+    }
+
+    /// Where the state is published.
+    pub(crate) fn board(&self) -> Arc<Board<M>> {
+        self.board.clone()
+    }
+
+    fn apply_batch(
+        &mut self,
+        batch: Vec<Result<EntryResponder<TypeConfig>, io::Error>>,
+    ) -> io::Result<()> {
+        let mut events = Vec::new();
+        let mut answers: Vec<(ApplyResponder<TypeConfig>, Outcome)> = Vec::new();
+        #[allow(clippy::cast_precision_loss)]
+        histogram!(APPLY_BATCH_ENTRIES).record(batch.len() as f64);
+        for item in batch {
+            let (entry, responder) = item?;
+            let outcome = self.state.apply_entry(&entry, &mut events).map_err(|error| {
+                self.fatal.raise(error.to_string());
+                io::Error::other(error)
+            })?;
+            answers.extend(responder.map(|responder| (responder, outcome)));
+        }
+        #[allow(clippy::cast_precision_loss)]
+        gauge!(WINDOW_REQUESTS).set(self.state.remembered_requests() as f64);
+        self.board.publish(&self.state, events);
+        for (responder, outcome) in answers {
+            responder.send(outcome);
+        }
+        Ok(())
+    }
+}
+
+impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder<M>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.state.applied().copied(), self.state.membership().clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        // Takes what is ready and never waits for more: a lone entry is published at once.
+        let mut batches = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(batch) = batches.next().await {
+            self.apply_batch(batch)?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<M>> {
+        self.state.applied()?;
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<M> {
+        Builder { state: self.state.clone(), snapshots: self.snapshots.clone() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let state = self.snapshots.install::<M>(meta, snapshot).await?;
+        self.state = state.succeeding(&self.state);
+        self.board.publish(&self.state, Vec::new());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let newest = self.snapshots.newest().await?;
+        Ok(newest.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+/// Writes a snapshot of the state as it was when the builder was made.
+pub(crate) struct Builder<M: Machine> {
+    state: Replicated<M>,
+    snapshots: Arc<Snapshots>,
+}
+
+impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for Builder<M> {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let (meta, snapshot) = self.snapshots.write(self.state.clone()).await?;
+        Ok(Snapshot { meta, snapshot })
+    }
+}

@@ -1,0 +1,371 @@
+//! Snapshots as files: written, received, kept and thrown away.
+//!
+//! A snapshot counts from the moment its record is durable in the log's database; before that its
+//! file is garbage that the next start removes. Two are kept.
+//!
+//! Begin reading at [`Snapshots`], then [`mod@format`].
+
+pub(crate) mod format;
+mod receive;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use futures::future::BoxFuture;
+use metrics::{gauge, histogram};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, watch};
+
+use self::format::{FileDigest, SnapshotReader, SnapshotWriter};
+pub(crate) use self::receive::Receiving;
+use super::{
+    LogStore,
+    files::{create_dir, doing, remove_if_there, sync_dir},
+    wire::{damaged, decode_stored_membership, encode_stored_membership, leader, term_and_node},
+};
+use crate::{
+    Machine, ReplicaId, StartError,
+    metrics::{SNAPSHOT_BYTES, SNAPSHOT_WRITE_SECONDS},
+    replicated::Replicated,
+    types::{LogId, SnapshotMeta},
+};
+
+/// Directory of complete snapshots in the data directory.
+const SNAP_DIR: &str = "snap";
+/// Directory of snapshots being received in the data directory.
+const RECV_DIR: &str = "recv";
+/// Buffered before a write of a snapshot.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// A complete snapshot file: what is handed to the transport, and taken from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// SHA-256 of the file.
+    pub(crate) digest: FileDigest,
+}
+
+/// Where the record of the snapshots is kept; a seam, because the log of a test is in memory.
+pub(crate) trait SnapshotIndex: Send + Sync {
+    /// Stores the record durably; see [`LogStore::save_snapshot_record`].
+    fn save(
+        &self,
+        record: Vec<u8>,
+        purge_limit: Option<LogId>,
+        covers: Option<LogId>,
+    ) -> BoxFuture<'_, io::Result<()>>;
+}
+
+impl SnapshotIndex for LogStore {
+    fn save(
+        &self,
+        record: Vec<u8>,
+        purge_limit: Option<LogId>,
+        covers: Option<LogId>,
+    ) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.save_snapshot_record(record, purge_limit, covers))
+    }
+}
+
+/// What the record says of one snapshot. Encoded with `postcard`: fields are never reordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptRecord {
+    name: String,
+    bytes: u64,
+    digest: FileDigest,
+    /// Term, replica and index.
+    last: (u64, ReplicaId, u64),
+    membership: Vec<u8>,
+}
+
+/// The snapshots that are kept, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    newest: Option<KeptRecord>,
+    older: Option<KeptRecord>,
+}
+
+/// The snapshots of one replica.
+pub(crate) struct Snapshots {
+    snap_dir: PathBuf,
+    recv_dir: PathBuf,
+    index: Arc<dyn SnapshotIndex>,
+    /// Held while a snapshot becomes the newest one.
+    kept: Mutex<Kept>,
+    newest: watch::Sender<Option<LogId>>,
+}
+
+impl Snapshots {
+    /// Takes over the directories of a replica whose record has been read.
+    pub(crate) fn new(data_dir: &Path, kept: Kept, index: Arc<dyn SnapshotIndex>) -> Self {
+        let newest = watch::Sender::new(kept.newest_position());
+        Self {
+            snap_dir: data_dir.join(SNAP_DIR),
+            recv_dir: data_dir.join(RECV_DIR),
+            index,
+            kept: Mutex::new(kept),
+            newest,
+        }
+    }
+
+    /// Tells of every new snapshot by its position.
+    pub(crate) fn watch_newest(&self) -> watch::Receiver<Option<LogId>> {
+        self.newest.subscribe()
+    }
+
+    /// Begins to receive a snapshot from another replica.
+    ///
+    /// # Errors
+    /// If no file can be created.
+    pub(crate) async fn receive(&self) -> io::Result<Receiving> {
+        Receiving::begin(&self.recv_dir).await
+    }
+
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    /// If its record does not decode.
+    pub(crate) async fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
+        let kept = self.kept.lock().await;
+        kept.newest.as_ref().map(|record| self.describe(record)).transpose()
+    }
+
+    /// Writes a snapshot of a state, and makes it the newest one unless there is a newer one by
+    /// then; returns the newest one.
+    ///
+    /// # Errors
+    /// If nothing has been applied, or a write failed.
+    pub(crate) async fn write<M: Machine>(
+        &self,
+        state: Replicated<M>,
+    ) -> io::Result<(SnapshotMeta, SnapshotFile)> {
+        let Some(last) = state.applied().copied() else {
+            return Err(io::Error::other("there is nothing to take a snapshot of"));
+        };
+        let mut kept = self.kept.lock().await;
+        if let Some(newest) = &kept.newest
+            && newest.position().index() >= last.index()
+        {
+            return self.describe(newest);
+        }
+        let begun = Instant::now();
+        let path = self.snap_dir.join(name_of(&last));
+        let membership = encode_stored_membership(state.membership())?;
+        let written = run_blocking(move || write_file(&path, &state)).await?;
+        histogram!(SNAPSHOT_WRITE_SECONDS).record(begun.elapsed());
+        let record = KeptRecord::new(&last, &written, membership)?;
+        self.keep(&mut kept, record, None).await?;
+        Ok((self.describe(kept.newest.as_ref().ok_or_else(nothing_kept)?))?)
+    }
+
+    /// Reads a received snapshot, and makes it the newest one.
+    ///
+    /// # Errors
+    /// `InvalidData` if the file is not the snapshot it is said to be; whatever writing returns.
+    pub(crate) async fn install<M: Machine>(
+        &self,
+        wanted: &SnapshotMeta,
+        file: SnapshotFile,
+    ) -> io::Result<Replicated<M>> {
+        let mut kept = self.kept.lock().await;
+        let last = wanted.last_log_id.ok_or_else(|| damaged("the snapshot covers no entry"))?;
+        let path = self.snap_dir.join(name_of(&last));
+        let is_ours = file.path == path;
+        let source = file.path.clone();
+        let (state, found) = run_blocking(move || read_file::<M>(&source)).await?;
+        if state.applied() != Some(&last) || found.digest != file.digest {
+            return Err(damaged("the received snapshot is not the one that was announced"));
+        }
+        if is_ours && kept.newest.as_ref().is_some_and(|newest| newest.position() == last) {
+            return Ok(state);
+        }
+        let recv_dir = self.recv_dir.clone();
+        let installed = run_blocking(move || adopt(&found, &path, &recv_dir)).await?;
+        let membership = encode_stored_membership(state.membership())?;
+        let record = KeptRecord::new(&last, &installed, membership)?;
+        self.keep(&mut kept, record, Some(last)).await?;
+        Ok(state)
+    }
+
+    async fn keep(
+        &self,
+        kept: &mut Kept,
+        newest: KeptRecord,
+        covers: Option<LogId>,
+    ) -> io::Result<()> {
+        let older = kept.newest.clone().filter(|older| older.name != newest.name);
+        let next = Kept { newest: Some(newest), older };
+        let limit = next.older.as_ref().map(KeptRecord::position);
+        self.index.save(next.encode()?, limit, covers).await?;
+        let dropped = kept.older.take().filter(|dropped| !next.names(&dropped.name));
+        *kept = next;
+        if let Some(dropped) = dropped {
+            remove_if_there(&self.snap_dir.join(dropped.name))?;
+        }
+        if let Some(newest) = &kept.newest {
+            #[allow(clippy::cast_precision_loss)]
+            gauge!(SNAPSHOT_BYTES).set(newest.bytes as f64);
+        }
+        self.newest.send_replace(kept.newest_position());
+        Ok(())
+    }
+
+    fn describe(&self, record: &KeptRecord) -> io::Result<(SnapshotMeta, SnapshotFile)> {
+        let meta = SnapshotMeta {
+            last_log_id: Some(record.position()),
+            last_membership: decode_stored_membership(&record.membership)?,
+        };
+        let path = self.snap_dir.join(&record.name);
+        Ok((meta, SnapshotFile { path, bytes: record.bytes, digest: record.digest }))
+    }
+}
+
+impl Kept {
+    /// Reads the record; nothing is kept if there is none.
+    pub(crate) fn decode(bytes: Option<&[u8]>) -> io::Result<Self> {
+        bytes.map_or(Ok(Self::default()), |bytes| {
+            postcard::from_bytes(bytes)
+                .map_err(|error| damaged(format!("the snapshot record does not decode: {error}")))
+        })
+    }
+
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        postcard::to_stdvec(self).map_err(io::Error::other)
+    }
+
+    fn names(&self, name: &str) -> bool {
+        [&self.newest, &self.older].into_iter().flatten().any(|record| record.name == name)
+    }
+
+    /// Position of the newest snapshot.
+    pub(crate) fn newest_position(&self) -> Option<LogId> {
+        self.newest.as_ref().map(KeptRecord::position)
+    }
+
+    /// Position of the older snapshot: a purge stops there.
+    pub(crate) fn older_position(&self) -> Option<LogId> {
+        self.older.as_ref().map(KeptRecord::position)
+    }
+
+    /// Reads the newest snapshot at start.
+    ///
+    /// # Errors
+    /// `InvalidData` or `NotFound` if it is not what was kept.
+    pub(crate) fn load<M: Machine>(&self, data_dir: &Path) -> io::Result<Option<Replicated<M>>> {
+        let Some(record) = &self.newest else {
+            return Ok(None);
+        };
+        let name = &record.name;
+        let about = |error: io::Error| {
+            io::Error::new(error.kind(), format!("the newest snapshot, {name}: {error}"))
+        };
+        let (state, found) = read_file::<M>(&data_dir.join(SNAP_DIR).join(name)).map_err(about)?;
+        if found.bytes != record.bytes || found.digest != record.digest {
+            return Err(about(damaged("the file is not the one that was written")));
+        }
+        if state.applied() != Some(&record.position()) {
+            return Err(about(damaged("it holds another position than it was kept for")));
+        }
+        Ok(Some(state))
+    }
+
+    /// Creates the directories and removes what an interrupted write or transfer left in them.
+    ///
+    /// # Errors
+    /// [`StartError::Io`].
+    pub(crate) fn clean(&self, data_dir: &Path) -> Result<(), StartError> {
+        for (dir, keeps_any) in [(SNAP_DIR, true), (RECV_DIR, false)] {
+            let dir = data_dir.join(dir);
+            create_dir(&dir).map_err(doing("creating", &dir))?;
+            let listed = fs::read_dir(&dir).map_err(doing("listing", &dir))?;
+            for file in listed {
+                let path = file.map_err(doing("listing", &dir))?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if !(keeps_any && self.names(name)) {
+                    tracing::info!(path = %path.display(), "removing an unfinished snapshot");
+                    remove_if_there(&path).map_err(doing("removing", &path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeptRecord {
+    fn new(last: &LogId, file: &SnapshotFile, membership: Vec<u8>) -> io::Result<Self> {
+        let name = file.path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| io::Error::other("a snapshot has no name"))?.to_owned();
+        let (term, node) = term_and_node(last);
+        let last = (term, node, last.index());
+        Ok(Self { name, bytes: file.bytes, digest: file.digest, last, membership })
+    }
+
+    fn position(&self) -> LogId {
+        let (term, node, index) = self.last;
+        LogId::new(leader(term, node), index)
+    }
+}
+
+/// Digest of a state: equal for equal states, whoever computes it.
+pub(crate) fn state_digest<M: Machine>(state: &Replicated<M>) -> io::Result<[u8; 32]> {
+    let mut writer = SnapshotWriter::begin(io::sink())?;
+    state.export(&mut writer)?;
+    Ok(writer.finish()?.state)
+}
+
+fn name_of(last: &LogId) -> String {
+    let (term, node) = term_and_node(last);
+    format!("snap-{term}-{node}-{}.qs", last.index())
+}
+
+fn write_file<M: Machine>(path: &Path, state: &Replicated<M>) -> io::Result<SnapshotFile> {
+    let temporary = path.with_extension("tmp");
+    let mut writer =
+        SnapshotWriter::begin(BufWriter::with_capacity(WRITE_BYTES, File::create(&temporary)?))?;
+    state.export(&mut writer)?;
+    let finished = writer.finish()?;
+    finished.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(SnapshotFile { path: path.to_owned(), bytes: finished.bytes, digest: finished.file })
+}
+
+/// Reads and checks a snapshot.
+pub(crate) fn read_file<M: Machine>(path: &Path) -> io::Result<(Replicated<M>, SnapshotFile)> {
+    let mut reader = SnapshotReader::begin(File::open(path)?)?;
+    let state = Replicated::import(&mut reader)?;
+    let (bytes, digest) = reader.finish()?;
+    Ok((state, SnapshotFile { path: path.to_owned(), bytes, digest }))
+}
+
+/// Brings a snapshot to its place: a received one is moved, any other one is copied.
+fn adopt(found: &SnapshotFile, path: &Path, recv_dir: &Path) -> io::Result<SnapshotFile> {
+    if found.path.parent() == Some(recv_dir) {
+        fs::rename(&found.path, path)?;
+    } else {
+        let temporary = path.with_extension("tmp");
+        fs::copy(&found.path, &temporary)?;
+        File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, path)?;
+    }
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(SnapshotFile { path: path.to_owned(), ..found.clone() })
+}
+
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn nothing_kept() -> io::Error {
+    io::Error::other("a snapshot was written and not kept; this is a defect")
+}

@@ -1,0 +1,84 @@
+//! A snapshot on its way in.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sha2::{Digest, Sha256};
+use tokio::{fs::File, io::AsyncWriteExt};
+
+use super::{SnapshotFile, format::FileDigest};
+use crate::storage::{files::remove_if_there, wire::damaged};
+
+/// Tells apart the files of one process.
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// A file that grows as a snapshot arrives; removed unless the snapshot arrives whole.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+    is_whole: bool,
+}
+
+impl Receiving {
+    /// Creates the file.
+    pub(super) async fn begin(recv_dir: &Path) -> io::Result<Self> {
+        let number = RECEIVED.fetch_add(1, Ordering::Relaxed);
+        let path = recv_dir.join(format!("recv-{number}.qs"));
+        let file = File::create(&path).await?;
+        Ok(Self { path, file, hash: Sha256::new(), bytes: 0, is_whole: false })
+    }
+
+    /// Adds what arrived.
+    ///
+    /// # Errors
+    /// Whatever writing returns.
+    pub(crate) async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.file.write_all(chunk).await?;
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes that arrived so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the file durable, if it is the one that was announced.
+    ///
+    /// # Errors
+    /// `InvalidData` if size or digest differ; whatever writing returns.
+    pub(crate) async fn finish(
+        mut self,
+        bytes: u64,
+        digest: FileDigest,
+    ) -> io::Result<SnapshotFile> {
+        let found: FileDigest = self.hash.clone().finalize().into();
+        if self.bytes != bytes || found != digest {
+            return Err(damaged(format!(
+                "{} of {bytes} bytes of a snapshot arrived, or they are damaged",
+                self.bytes
+            )));
+        }
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        self.is_whole = true;
+        Ok(SnapshotFile { path: self.path.clone(), bytes, digest })
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if !self.is_whole
+            && let Err(error) = remove_if_there(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "an unfinished snapshot stays until the next start");
+        }
+    }
+}
