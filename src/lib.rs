@@ -9,4 +9,5 @@
 //! - `cli`: one file a noun.
 
 pub mod broker;
+pub mod client;
 pub mod domain;

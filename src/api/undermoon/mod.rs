@@ -1,0 +1,123 @@
+//! The undermoon broker's HTTP interface under `/api/v2` and `/api/v3`.
+//!
+//! Begin with [`route`] (which request is which) and [`handle`] (what is done with it). Shapes are
+//! in `wire*`, failures in [`error`]; the two operations that talk to server proxies have a file
+//! each. Section numbers in comments refer to the family's specification.
+
+mod error;
+mod handle;
+mod recover;
+mod route;
+mod scale;
+mod wire;
+mod wire_config;
+mod wire_document;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing::any,
+};
+
+use self::{error::Failure, route::Generation};
+use super::{Edge, profile::Profile};
+use crate::client::proxy::{ProxyClient, RespProxyClient};
+
+/// Name of the family, in request ids and logs.
+const FAMILY: &str = "undermoon";
+const V2_PREFIX: &str = "/api/v2";
+const V3_PREFIX: &str = "/api/v3";
+
+/// What the configuration says about the family on one listener.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whose promises `/api/v2` keeps; `/api/v3` is always as the program.
+    pub profile: Profile,
+    /// First value of the list that routes 27 and 28 show and change. Kept for the clients that
+    /// ask; this member alone has it, and nothing is sent to the addresses.
+    pub replica_addresses: Vec<String>,
+}
+
+/// How an answer must look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect {
+    generation: Generation,
+    profile: Profile,
+}
+
+/// What the handlers of the family share.
+pub(super) struct Family {
+    edge: Arc<Edge>,
+    proxies: Arc<dyn ProxyClient>,
+    replica_addresses: Mutex<Vec<String>>,
+}
+
+impl Family {
+    fn replica_addresses(&self) -> Vec<String> {
+        self.replica_addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_replica_addresses(&self, addresses: Vec<String>) {
+        *self.replica_addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+}
+
+/// The family's part of the client port.
+pub(super) fn router(edge: Arc<Edge>) -> Router {
+    let family = Family {
+        replica_addresses: Mutex::new(edge.settings.undermoon.replica_addresses.clone()),
+        proxies: Arc::new(RespProxyClient),
+        edge,
+    };
+    Router::new()
+        .route("/api/v2/{*path}", any(serve_v2))
+        .route("/api/v3/{*path}", any(serve_v3))
+        .with_state(Arc::new(family))
+}
+
+async fn serve_v2(State(family): State<Arc<Family>>, request: Request) -> Response {
+    let profile = family.edge.settings.undermoon.profile;
+    serve(family, Dialect { generation: Generation::V2, profile }, request).await
+}
+
+async fn serve_v3(State(family): State<Arc<Family>>, request: Request) -> Response {
+    let dialect = Dialect { generation: Generation::V3, profile: Profile::Program };
+    serve(family, dialect, request).await
+}
+
+/// Admits a request, finds its route and answers it; never fails.
+async fn serve(family: Arc<Family>, mut dialect: Dialect, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let visit = match family.edge.admit(FAMILY, dialect.profile, &head) {
+        Ok(visit) => visit,
+        Err(refusal) => return error::respond(&refusal.into(), dialect),
+    };
+    if dialect.generation == Generation::V2 {
+        dialect.profile = visit.profile;
+    }
+    let request_id = visit.call.request_id;
+    let prefix = match dialect.generation {
+        Generation::V2 => V2_PREFIX,
+        Generation::V3 => V3_PREFIX,
+    };
+    let path = head.uri.path().strip_prefix(prefix).unwrap_or_default();
+    let handled = match route::parse(dialect.generation, &head.method, path) {
+        None => Err(Failure::NoRoute),
+        Some(route) => handle::handle(&family, &visit, dialect, route, &head, body).await,
+    };
+    let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, dialect));
+    tracing::debug!(
+        family = FAMILY,
+        method = %head.method,
+        path = head.uri.path(),
+        status = response.status().as_u16(),
+        "request"
+    );
+    if let Some(request_id) = request_id {
+        response.extensions_mut().insert(request_id);
+    }
+    response
+}
