@@ -373,3 +373,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_default();
     format!("the machine panicked ({message}); this is a defect, and restarting does not help")
 }
+
+#[cfg(test)]
+#[path = "replicated_test.rs"]
+mod tests;

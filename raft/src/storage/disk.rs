@@ -71,7 +71,8 @@ impl Disk {
         let log = LogStore::start(checked, sink, fatal.clone(), Some(lock))
             .map_err(doing("starting the writer of", &data_dir.join(DB_DIR)))?;
         log.limit_purge(kept.older_position());
-        let snapshots = Arc::new(Snapshots::new(data_dir, kept, Arc::new(log.clone())));
+        let snapshots =
+            Arc::new(Snapshots::new(data_dir, kept, Arc::new(log.clone()), fatal.clone()));
         let machine = MachineStore::new(state, snapshots.clone(), fatal.clone());
         let board = machine.board();
         Ok(Opened { identity, is_virgin, log, machine, board, snapshots, fatal })

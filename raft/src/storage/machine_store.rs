@@ -89,6 +89,12 @@ impl<M: Machine> MachineStore<M> {
         Self { state, board, snapshots, fatal }
     }
 
+    /// Lets entries leave indexes out; see [`Replicated::accepting_gaps`].
+    #[cfg(test)]
+    pub(crate) fn accepting_gaps(self) -> Self {
+        Self { state: self.state.accepting_gaps(), ..self }
+    }
+
     /// Where the state is published.
     pub(crate) fn board(&self) -> Arc<Board<M>> {
         self.board.clone()
@@ -140,8 +146,10 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<M>> {
-        self.state.applied()?;
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder<M>> {
+        if !force && self.state.applied().is_none() {
+            return None;
+        }
         Some(self.get_snapshot_builder().await)
     }
 
@@ -161,7 +169,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let newest = self.snapshots.newest().await?;
+        let newest = self.snapshots.newest()?;
         Ok(newest.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
     }
 }

@@ -18,15 +18,21 @@
 pub(crate) mod disk;
 pub(crate) mod fatal;
 pub(crate) mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod guards_test;
 pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod machine_store;
 pub(crate) mod snapshot;
+#[cfg(test)]
+mod suite_test;
 pub(crate) mod wire;
 
 pub(crate) use disk::{Disk, Opened};
 pub(crate) use fatal::Fatal;
 pub(crate) use log::{LogStore, RawEntry};
 pub(crate) use machine_store::{Board, MachineStore};
-pub(crate) use snapshot::{Receiving, SnapshotFile, Snapshots};
+pub(crate) use snapshot::{Receiving, SnapshotFile, Snapshots, state_digest};

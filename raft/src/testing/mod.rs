@@ -1,4 +1,6 @@
 //! Parts that tests of this crate and of its users share. Never compiled into the program.
 
 pub mod golden;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod register;

@@ -222,6 +222,16 @@ impl LogStore {
                 continue;
             }
             let mut entries = found?;
+            let is_whole = match (entries.first(), entries.last()) {
+                (Some(first), Some(last)) => {
+                    let is_to_end = bytes_max.is_some() || last.log_id.index() + 1 == end;
+                    (purged_end == 0 || first.log_id.index() == start) && is_to_end
+                }
+                _ => purged_end == 0,
+            };
+            if !is_whole {
+                return Err(damaged(format!("entries of [{start}, {end}) are gone from the log")));
+            }
             counter!(LOG_DISK_READS_TOTAL).increment(entries.len() as u64);
             entries.extend(rest);
             return Ok(entries);

@@ -7,24 +7,27 @@
 
 pub(crate) mod format;
 mod receive;
+#[cfg(test)]
+mod snapshot_test;
 
 use std::{
     fs::{self, File},
     io::{self, BufWriter},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use futures::future::BoxFuture;
 use metrics::{gauge, histogram};
+use openraft::LogIdOptionExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use self::format::{FileDigest, SnapshotReader, SnapshotWriter};
 pub(crate) use self::receive::Receiving;
 use super::{
-    LogStore,
+    Fatal, LogStore,
     files::{create_dir, doing, remove_if_there, sync_dir},
     wire::{damaged, decode_stored_membership, encode_stored_membership, leader, term_and_node},
 };
@@ -81,8 +84,8 @@ struct KeptRecord {
     name: String,
     bytes: u64,
     digest: FileDigest,
-    /// Term, replica and index.
-    last: (u64, ReplicaId, u64),
+    /// Term, replica and index of the last entry it covers.
+    last: Option<(u64, ReplicaId, u64)>,
     membership: Vec<u8>,
 }
 
@@ -98,20 +101,29 @@ pub(crate) struct Snapshots {
     snap_dir: PathBuf,
     recv_dir: PathBuf,
     index: Arc<dyn SnapshotIndex>,
-    /// Held while a snapshot becomes the newest one.
     kept: Mutex<Kept>,
+    /// Held while a snapshot is written or adopted: one at a time. Readers do not wait for it.
+    turn: tokio::sync::Mutex<()>,
+    fatal: Fatal,
     newest: watch::Sender<Option<LogId>>,
 }
 
 impl Snapshots {
     /// Takes over the directories of a replica whose record has been read.
-    pub(crate) fn new(data_dir: &Path, kept: Kept, index: Arc<dyn SnapshotIndex>) -> Self {
+    pub(crate) fn new(
+        data_dir: &Path,
+        kept: Kept,
+        index: Arc<dyn SnapshotIndex>,
+        fatal: Fatal,
+    ) -> Self {
         let newest = watch::Sender::new(kept.newest_position());
         Self {
             snap_dir: data_dir.join(SNAP_DIR),
             recv_dir: data_dir.join(RECV_DIR),
             index,
             kept: Mutex::new(kept),
+            turn: tokio::sync::Mutex::new(()),
+            fatal,
             newest,
         }
     }
@@ -133,94 +145,115 @@ impl Snapshots {
     ///
     /// # Errors
     /// If its record does not decode.
-    pub(crate) async fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
-        let kept = self.kept.lock().await;
-        kept.newest.as_ref().map(|record| self.describe(record)).transpose()
+    pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
+        self.kept().newest.as_ref().map(|record| self.describe(record)).transpose()
     }
 
     /// Writes a snapshot of a state, and makes it the newest one unless there is a newer one by
     /// then; returns the newest one.
     ///
     /// # Errors
-    /// If nothing has been applied, or a write failed.
+    /// If a write failed; the replica stops then.
     pub(crate) async fn write<M: Machine>(
         &self,
         state: Replicated<M>,
     ) -> io::Result<(SnapshotMeta, SnapshotFile)> {
-        let Some(last) = state.applied().copied() else {
-            return Err(io::Error::other("there is nothing to take a snapshot of"));
-        };
-        let mut kept = self.kept.lock().await;
-        if let Some(newest) = &kept.newest
-            && newest.position().index() >= last.index()
-        {
-            return self.describe(newest);
-        }
-        let begun = Instant::now();
-        let path = self.snap_dir.join(name_of(&last));
-        let membership = encode_stored_membership(state.membership())?;
-        let written = run_blocking(move || write_file(&path, &state)).await?;
-        histogram!(SNAPSHOT_WRITE_SECONDS).record(begun.elapsed());
-        let record = KeptRecord::new(&last, &written, membership)?;
-        self.keep(&mut kept, record, None).await?;
-        Ok((self.describe(kept.newest.as_ref().ok_or_else(nothing_kept)?))?)
+        let written = self.try_write(state).await;
+        written.inspect_err(|error| self.give_up("writing a snapshot", error))
     }
 
     /// Reads a received snapshot, and makes it the newest one.
     ///
     /// # Errors
     /// `InvalidData` if the file is not the snapshot it is said to be; whatever writing returns.
+    /// The replica stops then.
     pub(crate) async fn install<M: Machine>(
         &self,
         wanted: &SnapshotMeta,
         file: SnapshotFile,
     ) -> io::Result<Replicated<M>> {
-        let mut kept = self.kept.lock().await;
-        let last = wanted.last_log_id.ok_or_else(|| damaged("the snapshot covers no entry"))?;
-        let path = self.snap_dir.join(name_of(&last));
-        let is_ours = file.path == path;
+        let installed = self.try_install(wanted, file).await;
+        installed.inspect_err(|error| self.give_up("installing a received snapshot", error))
+    }
+
+    async fn try_write<M: Machine>(
+        &self,
+        state: Replicated<M>,
+    ) -> io::Result<(SnapshotMeta, SnapshotFile)> {
+        let last = state.applied().copied();
+        let _turn = self.turn.lock().await;
+        let is_kept = {
+            let kept = self.kept();
+            kept.newest.is_some() && kept.newest_position().index() >= last.index()
+        };
+        if !is_kept {
+            let begun = Instant::now();
+            let path = self.snap_dir.join(name_of(last));
+            let membership = encode_stored_membership(state.membership())?;
+            let written = run_blocking(move || write_file(&path, &state)).await?;
+            histogram!(SNAPSHOT_WRITE_SECONDS).record(begun.elapsed());
+            self.keep(KeptRecord::new(last, &written, membership)?, None).await?;
+        }
+        self.newest()?.ok_or_else(nothing_kept)
+    }
+
+    async fn try_install<M: Machine>(
+        &self,
+        wanted: &SnapshotMeta,
+        file: SnapshotFile,
+    ) -> io::Result<Replicated<M>> {
+        let last = wanted.last_log_id;
+        let path = self.snap_dir.join(name_of(last));
+        let _turn = self.turn.lock().await;
+        let is_kept = self.newest()?.is_some_and(|(_, newest)| newest.path == file.path);
         let source = file.path.clone();
         let (state, found) = run_blocking(move || read_file::<M>(&source)).await?;
-        if state.applied() != Some(&last) || found.digest != file.digest {
-            return Err(damaged("the received snapshot is not the one that was announced"));
+        if state.applied().copied() != last || found.digest != file.digest {
+            return Err(damaged("the snapshot is not the one that was announced"));
         }
-        if is_ours && kept.newest.as_ref().is_some_and(|newest| newest.position() == last) {
+        if is_kept {
             return Ok(state);
         }
         let recv_dir = self.recv_dir.clone();
         let installed = run_blocking(move || adopt(&found, &path, &recv_dir)).await?;
         let membership = encode_stored_membership(state.membership())?;
-        let record = KeptRecord::new(&last, &installed, membership)?;
-        self.keep(&mut kept, record, Some(last)).await?;
+        self.keep(KeptRecord::new(last, &installed, membership)?, last).await?;
         Ok(state)
     }
 
-    async fn keep(
-        &self,
-        kept: &mut Kept,
-        newest: KeptRecord,
-        covers: Option<LogId>,
-    ) -> io::Result<()> {
-        let older = kept.newest.clone().filter(|older| older.name != newest.name);
+    /// Makes a snapshot whose file is durable the newest one; the turn is the caller's.
+    async fn keep(&self, newest: KeptRecord, covers: Option<LogId>) -> io::Result<()> {
+        let previous = self.kept().clone();
+        let older = previous.newest.clone().filter(|older| older.name != newest.name);
+        #[allow(clippy::cast_precision_loss)]
+        gauge!(SNAPSHOT_BYTES).set(newest.bytes as f64);
         let next = Kept { newest: Some(newest), older };
-        let limit = next.older.as_ref().map(KeptRecord::position);
-        self.index.save(next.encode()?, limit, covers).await?;
-        let dropped = kept.older.take().filter(|dropped| !next.names(&dropped.name));
-        *kept = next;
-        if let Some(dropped) = dropped {
-            remove_if_there(&self.snap_dir.join(dropped.name))?;
+        self.index.save(next.encode()?, next.older_position(), covers).await?;
+        let dropped = previous.older.filter(|dropped| !next.names(&dropped.name));
+        let position = next.newest_position();
+        *self.kept() = next;
+        self.newest.send_replace(position);
+        match dropped {
+            Some(dropped) => remove_if_there(&self.snap_dir.join(dropped.name)),
+            None => Ok(()),
         }
-        if let Some(newest) = &kept.newest {
-            #[allow(clippy::cast_precision_loss)]
-            gauge!(SNAPSHOT_BYTES).set(newest.bytes as f64);
-        }
-        self.newest.send_replace(kept.newest_position());
-        Ok(())
+    }
+
+    fn give_up(&self, doing: &str, error: &io::Error) {
+        self.fatal.raise(format!(
+            "{doing} in {} failed: {error}. The replica stops. Look for a full disk or for I/O \
+             errors in the kernel's log, mend the disk, and start the replica again",
+            self.snap_dir.display()
+        ));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn describe(&self, record: &KeptRecord) -> io::Result<(SnapshotMeta, SnapshotFile)> {
         let meta = SnapshotMeta {
-            last_log_id: Some(record.position()),
+            last_log_id: record.position(),
             last_membership: decode_stored_membership(&record.membership)?,
         };
         let path = self.snap_dir.join(&record.name);
@@ -247,12 +280,12 @@ impl Kept {
 
     /// Position of the newest snapshot.
     pub(crate) fn newest_position(&self) -> Option<LogId> {
-        self.newest.as_ref().map(KeptRecord::position)
+        self.newest.as_ref().and_then(KeptRecord::position)
     }
 
     /// Position of the older snapshot: a purge stops there.
     pub(crate) fn older_position(&self) -> Option<LogId> {
-        self.older.as_ref().map(KeptRecord::position)
+        self.older.as_ref().and_then(KeptRecord::position)
     }
 
     /// Reads the newest snapshot at start.
@@ -271,7 +304,7 @@ impl Kept {
         if found.bytes != record.bytes || found.digest != record.digest {
             return Err(about(damaged("the file is not the one that was written")));
         }
-        if state.applied() != Some(&record.position()) {
+        if state.applied().copied() != record.position() {
             return Err(about(damaged("it holds another position than it was kept for")));
         }
         Ok(Some(state))
@@ -300,17 +333,18 @@ impl Kept {
 }
 
 impl KeptRecord {
-    fn new(last: &LogId, file: &SnapshotFile, membership: Vec<u8>) -> io::Result<Self> {
+    fn new(last: Option<LogId>, file: &SnapshotFile, membership: Vec<u8>) -> io::Result<Self> {
         let name = file.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| io::Error::other("a snapshot has no name"))?.to_owned();
-        let (term, node) = term_and_node(last);
-        let last = (term, node, last.index());
+        let last = last.map(|last| {
+            let (term, node) = term_and_node(&last);
+            (term, node, last.index())
+        });
         Ok(Self { name, bytes: file.bytes, digest: file.digest, last, membership })
     }
 
-    fn position(&self) -> LogId {
-        let (term, node, index) = self.last;
-        LogId::new(leader(term, node), index)
+    fn position(&self) -> Option<LogId> {
+        self.last.map(|(term, node, index)| LogId::new(leader(term, node), index))
     }
 }
 
@@ -321,9 +355,11 @@ pub(crate) fn state_digest<M: Machine>(state: &Replicated<M>) -> io::Result<[u8;
     Ok(writer.finish()?.state)
 }
 
-fn name_of(last: &LogId) -> String {
-    let (term, node) = term_and_node(last);
-    format!("snap-{term}-{node}-{}.qs", last.index())
+fn name_of(last: Option<LogId>) -> String {
+    last.map_or("snap-empty.qs".to_owned(), |last| {
+        let (term, node) = term_and_node(&last);
+        format!("snap-{term}-{node}-{}.qs", last.index())
+    })
 }
 
 fn write_file<M: Machine>(path: &Path, state: &Replicated<M>) -> io::Result<SnapshotFile> {

@@ -1,0 +1,117 @@
+//! What the tests of this module share.
+
+use std::{fs, path::Path, time::Duration};
+
+use crate::{
+    Config, PeerConfig, Proposal, RequestId, Timers,
+    config::{SnapshotPolicy, WindowLimits},
+    entry,
+    storage::{Disk, LogStore, Opened, wire::leader},
+    testing::register::{RegisterCommand, Registers},
+    types::{Entry, LogId, Payload, TypeConfig},
+};
+use openraft::{
+    EntryPayload,
+    alias::OneshotReceiverOf,
+    storage::{IOFlushed, RaftLogStorage},
+    type_config::TypeConfigExt,
+};
+
+pub(crate) fn config(data_dir: &Path) -> Config {
+    let peer = |id| PeerConfig {
+        id,
+        peer_addr: format!("127.0.0.1:{}", 7800 + id),
+        client_url: String::new(),
+    };
+    Config {
+        replica_id: 1,
+        cluster_token: "test".to_owned(),
+        peers: vec![peer(1), peer(2), peer(3)],
+        data_dir: data_dir.to_owned(),
+        peer_listen: "127.0.0.1:0".to_owned(),
+        timers: Timers::default(),
+        proposals_in_flight_max: 1024,
+        proposal_bytes_in_flight_max: 64 << 20,
+        snapshot: SnapshotPolicy { age_max: Duration::from_secs(60), ..SnapshotPolicy::default() },
+        window: WindowLimits::default(),
+        wall_clock_ms: || 0,
+        unsafe_leader_restore: false,
+    }
+}
+
+pub(crate) fn open(data_dir: &Path) -> Opened<Registers> {
+    Disk::open(&config(data_dir), Registers::default()).expect("the disk opens")
+}
+
+/// The message of a refusal to open.
+pub(crate) fn refusal(data_dir: &Path) -> String {
+    match Disk::open(&config(data_dir), Registers::default()) {
+        Ok(_) => panic!("the disk was opened"),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(leader(term, 1), index)
+}
+
+pub(crate) fn blank(term: u64, index: u64) -> Entry {
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Blank }
+}
+
+pub(crate) fn bytes_entry(term: u64, index: u64, bytes: Vec<u8>) -> Entry {
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Payload(bytes.into())) }
+}
+
+/// An entry with a command, as a leader would append it.
+pub(crate) fn command(
+    (term, index): (u64, u64),
+    request: u64,
+    time_ms: u64,
+    fence_term: Option<u64>,
+    command: RegisterCommand,
+) -> Entry {
+    let mut request_id = [0; 16];
+    request_id[..8].copy_from_slice(&request.to_le_bytes());
+    let proposal = Proposal {
+        request_id: RequestId(request_id),
+        actor: "test".to_owned(),
+        fence_term,
+        command,
+    };
+    let bytes = entry::encode(&proposal).expect("encodes");
+    let bytes = entry::restamp(bytes, time_ms).expect("restamps");
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Payload(bytes)) }
+}
+
+pub(crate) fn add(key: &str, amount: u64) -> RegisterCommand {
+    RegisterCommand::Add { key: key.to_owned(), amount }
+}
+
+/// Hands entries to the log; the answer comes through the receiver.
+pub(crate) async fn submit<L: RaftLogStorage<TypeConfig>>(
+    log: &mut L,
+    entries: Vec<Entry>,
+) -> OneshotReceiverOf<TypeConfig, std::io::Result<()>> {
+    let (done, answer) = TypeConfig::oneshot();
+    log.append(entries, IOFlushed::signal(done)).await.expect("the log takes entries");
+    answer
+}
+
+pub(crate) async fn append(log: &mut LogStore, entries: Vec<Entry>) {
+    submit(log, entries).await.await.expect("answered").expect("written");
+}
+
+/// What a `kill -9` at this moment would leave: the files as they are, nothing closed.
+pub(crate) fn copy_as_after_kill(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for file in fs::read_dir(from).expect("listed") {
+        let file = file.expect("listed");
+        let target = to.join(file.file_name());
+        if file.path().is_dir() {
+            copy_as_after_kill(&file.path(), &target);
+        } else {
+            fs::copy(file.path(), target).expect("copied");
+        }
+    }
+}
