@@ -307,3 +307,29 @@ impl RaftLogStorage<TypeConfig> for MemoryLog {
 fn crashed() -> io::Error {
     io::Error::other("the disk in memory has crashed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fixture::{blank, log_id, submit};
+
+    #[tokio::test]
+    async fn a_crash_forgets_what_was_not_flushed_and_only_that() {
+        let disk = MemoryDisk::new(Duration::from_millis(5));
+        let mut log = disk.open();
+        log.save_vote(&Vote::new(1, 1)).await.expect("saved");
+        submit(&mut log, vec![blank(1, 0)]).await.await.expect("answered").expect("flushed");
+        log.save(vec![1], None, None).await.expect("saved");
+        let lost = submit(&mut log, vec![blank(1, 1)]).await;
+        assert_eq!(log.try_get_log_entries(..).await.expect("readable").len(), 2);
+        disk.crash();
+        lost.await.expect_err("nobody is told");
+        log.save_vote(&Vote::new(2, 1)).await.expect_err("that process is gone");
+
+        let mut log = disk.open();
+        let state = log.get_log_state().await.expect("readable");
+        assert_eq!(state.last_log_id, Some(log_id(1, 0)));
+        assert_eq!(log.read_vote().await.expect("readable"), Some(Vote::new(1, 1)));
+        assert_eq!(disk.snapshot_record(), Some(vec![1]));
+    }
+}

@@ -197,7 +197,7 @@ impl LogStore {
             return None;
         }
         let from = tail.purged().map_or(0, |purged| purged.index() + 1);
-        tail.purge(covers.clone());
+        tail.purge(covers);
         Some(PurgePlan { from, upto: covers })
     }
 
@@ -426,7 +426,7 @@ impl LogStore {
         if upto.index() < from {
             return None;
         }
-        tail.purge(upto.clone());
+        tail.purge(upto);
         Some(PurgePlan { from, upto })
     }
 }

@@ -18,7 +18,10 @@ use openraft::{
 };
 use proptest::prelude::*;
 
-use super::sink::{BatchSink, LogDb, Op};
+use super::{
+    mark::Mark,
+    sink::{BatchSink, LogDb, Op},
+};
 use crate::{
     storage::{
         Disk, LogStore, Opened,
@@ -88,6 +91,10 @@ async fn what_queues_up_during_a_sync_shares_the_next_one_and_is_answered_in_ord
         assert_eq!(entries, [blank(1, index)], "readable before it is flushed");
     }
     assert_eq!(control.synced_writes.load(Ordering::SeqCst), 0, "nothing is flushed yet");
+    for answer in &mut answers {
+        let told = tokio::task::unconstrained(answer).now_or_never();
+        assert!(told.is_none(), "acknowledged before the sync");
+    }
     control.open();
     let last = answers.pop().expect("200 answers");
     last.await.expect("answered").expect("written");
@@ -119,6 +126,28 @@ async fn a_callback_never_overtakes_an_earlier_one() {
             earlier = Some(answer);
         }
     }
+}
+
+#[tokio::test]
+async fn appends_votes_and_truncations_are_synced_and_nothing_else_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (opened, control) = open_gated(dir.path());
+    control.open();
+    let mut log = opened.log.clone();
+    let syncs = || control.synced_writes.load(Ordering::SeqCst);
+    log.save_vote(&Vote::new_committed(1, 1)).await.expect("saved");
+    assert_eq!(syncs(), 1);
+    append(&mut log, (0..10).map(|index| blank(1, index)).collect()).await;
+    assert_eq!(syncs(), 2);
+    log.truncate_after(Some(log_id(1, 7))).await.expect("truncated");
+    assert_eq!(syncs(), 3);
+    log.save_snapshot_record(vec![1], None, None).await.expect("saved");
+    assert_eq!(syncs(), 4);
+    log.save_committed(Some(log_id(1, 5))).await.expect("queued");
+    log.purge(log_id(1, 3)).await.expect("queued");
+    // Dropping the log waits until everything queued is written.
+    drop((log, opened));
+    assert_eq!(syncs(), 4);
 }
 
 #[tokio::test]
@@ -189,6 +218,45 @@ async fn an_entry_larger_than_an_append_is_still_read() {
     assert_eq!(log.limited_get_log_entries(1, 3).await.expect("readable"), entries[1..2]);
     log.shrink_tail(0);
     assert_eq!(log.limited_get_log_entries(1, 3).await.expect("readable"), entries[1..2]);
+}
+
+#[tokio::test]
+async fn a_truncation_lowers_the_mark_before_it_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (opened, control) = open_gated(dir.path());
+    control.open();
+    let mut log = opened.log.clone();
+    append(&mut log, (0..10).map(|index| blank(1, index)).collect()).await;
+    let marked = || Mark::open(dir.path()).expect("readable").expect("there").record().flushed_end;
+    assert_eq!(marked(), 10);
+    control.fails_from.store(1, Ordering::SeqCst);
+    log.truncate_after(Some(log_id(1, 4))).await.expect_err("the write fails");
+    assert_eq!(marked(), 5, "a kill right after the write must not find a mark above the log");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_write_ahead_logs_are_recycled_and_files_dropped() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut log = open_log(dir.path(), None);
+    log.save_vote(&Vote::new_committed(1, 1)).await.expect("saved");
+    let mut purged = None;
+    for index in 0..220 {
+        append(&mut log, vec![bytes_entry(1, index, vec![index as u8; 1 << 20])]).await;
+        if index % 50 == 49 {
+            purged = Some(log_id(1, index - 20));
+            log.purge(log_id(1, index - 20)).await.expect("purged");
+        }
+    }
+    let copy = tempfile::tempdir().expect("a directory");
+    copy_as_after_kill(dir.path(), copy.path());
+    let mut copied = open_log(copy.path(), purged);
+    for log in [&mut log, &mut copied] {
+        let entries = log.try_get_log_entries(..).await.expect("readable");
+        assert_eq!(entries.len(), 220 - 180);
+        for (entry, index) in entries.iter().zip(180..) {
+            assert_eq!(*entry, bytes_entry(1, index, vec![index as u8; 1 << 20]));
+        }
+    }
 }
 
 #[tokio::test]

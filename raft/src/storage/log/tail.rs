@@ -57,7 +57,7 @@ impl Tail {
             first,
             bytes: 0,
             flushed_end: first,
-            purged: purged.clone(),
+            purged,
             last: purged,
             generation: 0,
             entries_max: TAIL_ENTRIES_MAX,
@@ -98,7 +98,7 @@ impl Tail {
             self.first = entry.log_id.index();
         }
         self.bytes += bytes;
-        self.last = Some(entry.log_id.clone());
+        self.last = Some(entry.log_id);
         self.entries.push_back((entry, bytes));
     }
 
@@ -130,7 +130,7 @@ impl Tail {
         }
         self.first = self.first.max(end);
         if self.last.as_ref().is_none_or(|last| last.index() < upto.index()) {
-            self.last = Some(upto.clone());
+            self.last = Some(upto);
             self.flushed_end = end;
             self.generation += 1;
         }

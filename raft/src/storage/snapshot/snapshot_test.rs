@@ -1,7 +1,5 @@
 //! Snapshots written, read, sent and installed.
 
-use std::sync::Arc;
-
 use openraft::{
     RaftSnapshotBuilder,
     storage::{RaftLogStorage, RaftStateMachine},
@@ -214,6 +212,18 @@ async fn an_entry_that_does_not_decode_stops_the_replica_with_a_message() {
     assert_eq!(opened.board.latest().index(), 2, "nothing of it is published");
 }
 
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_written_stops_the_replica() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut opened = open(dir.path());
+    apply(&mut opened.machine, entries(0, 3)).await;
+    std::fs::remove_dir_all(dir.path().join("snap")).expect("removed");
+    let mut builder = opened.machine.get_snapshot_builder().await;
+    builder.build_snapshot().await.expect_err("there is no directory");
+    let message = opened.fatal.raised().await;
+    assert!(message.starts_with("writing a snapshot in "), "{message}");
+}
+
 #[test]
 fn a_large_record_comes_back() {
     let mut registers = Registers::default();
@@ -234,5 +244,4 @@ fn a_large_record_comes_back() {
     let back: Registers = crate::Machine::import(&mut reader).expect("imported");
     assert_eq!(back.get(&key), Some(5));
     assert!(reader.next_record().expect("at the end").is_none());
-    let _shared: Arc<Registers> = Arc::new(back);
 }
