@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use crate::storage::{files::sync_dir, wire::damaged};
+use crate::storage::{files::write_whole, wire::damaged};
 
 /// Name of the file in the data directory.
 pub(crate) const MARK_FILE: &str = "mark";
@@ -58,13 +58,10 @@ impl Mark {
     pub(crate) fn create(data_dir: &Path) -> io::Result<Self> {
         let record = MarkRecord { flushed_end: 0, is_founded: false };
         let path = data_dir.join(MARK_FILE);
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         let mut block = vec![0; MARK_BYTES];
         block[..RECORD_BYTES].copy_from_slice(&encode(record));
-        file.write_all_at(&block, 0)?;
-        file.sync_all()?;
-        sync_dir(data_dir)?;
+        write_whole(&path, &block)?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file, record })
     }
 

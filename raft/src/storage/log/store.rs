@@ -310,9 +310,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
         let entries = self.read(start, end, Some(READ_BYTES_MAX)).await?;
-        // An empty answer would be sent on as a heartbeat, and the range would never advance.
-        if entries.is_empty() && start < end {
-            return Err(damaged(format!("the log has no entries of [{start}, {end})")));
+        // An empty answer would be sent on as a heartbeat, and the range would never advance; one
+        // that begins later would leave a hole in the follower's log.
+        let first = entries.first().map(|entry| entry.log_id.index());
+        if start < end && first != Some(start) {
+            return Err(damaged(format!("entry {start} of [{start}, {end}) is not in the log")));
         }
         Ok(entries)
     }

@@ -206,6 +206,7 @@ async fn entries_that_left_the_tail_are_read_from_the_disk() {
     assert_eq!(entries, [all[49].clone(), all[50].clone(), blank(2, 51)]);
     log.purge(log_id(1, 30)).await.expect("purged");
     assert_eq!(log.try_get_log_entries(..).await.expect("readable")[0], all[31]);
+    log.limited_get_log_entries(30, 40).await.expect_err("a later beginning leaves a hole");
 }
 
 #[tokio::test]
