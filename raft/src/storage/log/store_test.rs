@@ -91,6 +91,9 @@ async fn what_queues_up_during_a_sync_shares_the_next_one_and_is_answered_in_ord
         assert_eq!(entries, [blank(1, index)], "readable before it is flushed");
     }
     assert_eq!(control.synced_writes.load(Ordering::SeqCst), 0, "nothing is flushed yet");
+    log.shrink_tail(1);
+    let entries = log.try_get_log_entries(..).await.expect("readable");
+    assert_eq!(entries.len(), 200, "what is not flushed never leaves the memory");
     for answer in &mut answers {
         let told = tokio::task::unconstrained(answer).now_or_never();
         assert!(told.is_none(), "acknowledged before the sync");
