@@ -55,3 +55,87 @@ pub enum Event {
     /// The replicated settings of a family changed.
     SettingsChanged,
 }
+
+/// One record of a snapshot. Variants are only ever appended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Of the system family.
+    System(system::State),
+    /// Of the undermoon family.
+    Undermoon(undermoon::record::Record),
+}
+
+/// Records do not make a state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// See [`undermoon::record::Repeated`].
+    #[error(transparent)]
+    Undermoon(#[from] undermoon::record::Repeated),
+}
+
+impl State {
+    /// Applies one command; refusals are ordinary replies.
+    pub fn apply(
+        &mut self,
+        context: &Context<'_>,
+        command: Command,
+        events: &mut Vec<Event>,
+    ) -> Reply {
+        match command {
+            Command::System(command) => Reply::System(self.apply_system(context, command, events)),
+            Command::Undermoon(command) => {
+                let changes_settings =
+                    matches!(command.action, undermoon::Action::ChangeSettings(_));
+                let reply = self.undermoon.apply(context, command);
+                if changes_settings && reply.is_ok() {
+                    events.push(Event::SettingsChanged);
+                }
+                Reply::Undermoon(reply)
+            }
+        }
+    }
+
+    fn apply_system(
+        &mut self,
+        context: &Context<'_>,
+        command: system::Command,
+        events: &mut Vec<Event>,
+    ) -> Result<system::Reply, system::Rejection> {
+        match command {
+            system::Command::Found { undermoon } => {
+                if self.system.found(context) {
+                    self.undermoon.seed(&undermoon);
+                    events.push(Event::SettingsChanged);
+                }
+                Ok(system::Reply::Done)
+            }
+            system::Command::RaiseFeatureLevel { level } => self.system.raise_feature_level(level),
+        }
+    }
+
+    /// The whole state as records, in an order that depends on the state alone.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let system = std::iter::once(Record::System(self.system.clone()));
+        system.chain(self.undermoon.records().map(Record::Undermoon))
+    }
+
+    /// Builds the state from the records of [`State::records`].
+    ///
+    /// # Errors
+    /// Whatever `records` returns; [`RecordError`] if they contradict each other.
+    pub fn from_records<E: From<RecordError>>(
+        records: impl IntoIterator<Item = Result<Record, E>>,
+    ) -> Result<Self, E> {
+        let mut state = Self::default();
+        for record in records {
+            match record? {
+                Record::System(system) => state.system = system,
+                Record::Undermoon(record) => {
+                    state.undermoon.restore_record(record).map_err(RecordError::from)?;
+                }
+            }
+        }
+        state.undermoon.finish_records();
+        Ok(state)
+    }
+}
