@@ -70,13 +70,30 @@ impl BatchSink for Gate {
     }
 }
 
-fn open_gated(dir: &std::path::Path) -> (Opened<Registers>, Arc<Control>) {
+/// Opens the gate when a test ends, also by failing: the log waits for its writer when dropped.
+struct Keeper(Arc<Control>);
+
+impl std::ops::Deref for Keeper {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.0
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+fn open_gated(dir: &std::path::Path) -> (Opened<Registers>, Keeper) {
     let control = Arc::new(Control::default());
     let gate = control.clone();
     let opened = Disk::open_with(&config(dir), Registers::default(), |checked| {
         Box::new(Gate { db: checked.db.clone(), control: gate })
     });
-    (opened.expect("the disk opens"), control)
+    (opened.expect("the disk opens"), Keeper(control))
 }
 
 #[tokio::test]
