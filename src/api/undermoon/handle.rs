@@ -55,11 +55,12 @@ pub(super) async fn handle(
     match route {
         Route::Version => Ok(version(dialect.generation)),
         Route::LocalConfig => {
-            json(&wire::LocalConfig { replica_addresses: family.replica_addresses() })
+            let replica_addresses = family.edge.settings.undermoon.replica_addresses.get();
+            json(&wire::LocalConfig { replica_addresses })
         }
         Route::SetLocalConfig => {
             let config: wire::LocalConfig = parse(&ordinary_body(visit, head, body).await?)?;
-            family.set_replica_addresses(config.replica_addresses);
+            family.edge.settings.undermoon.replica_addresses.set(config.replica_addresses);
             Ok(empty(dialect))
         }
         Route::Restore => restore(family, visit, dialect, head, body).await,

@@ -36,9 +36,29 @@ const V3_PREFIX: &str = "/api/v3";
 pub struct Settings {
     /// Whose promises `/api/v2` keeps; `/api/v3` is always as the program.
     pub profile: Profile,
-    /// First value of the list that routes 27 and 28 show and change. Kept for the clients that
-    /// ask; this member alone has it, and nothing is sent to the addresses.
-    pub replica_addresses: Vec<String>,
+    /// The list that routes 27 and 28 show and change.
+    pub replica_addresses: ReplicaAddresses,
+}
+
+/// Addresses that the original broker copied its metadata to. Kept for the clients that ask for
+/// them and nothing else: each replica has its own list, shared by its listeners, lost when it
+/// stops, and nothing is sent to the addresses.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaAddresses(Arc<Mutex<Vec<String>>>);
+
+impl ReplicaAddresses {
+    /// The list the configuration starts with.
+    pub fn new(addresses: Vec<String>) -> Self {
+        Self(Arc::new(Mutex::new(addresses)))
+    }
+
+    fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, addresses: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
 }
 
 /// How an answer must look.
@@ -52,26 +72,11 @@ pub(super) struct Dialect {
 pub(super) struct Family {
     edge: Arc<Edge>,
     proxies: Arc<dyn ProxyClient>,
-    replica_addresses: Mutex<Vec<String>>,
-}
-
-impl Family {
-    fn replica_addresses(&self) -> Vec<String> {
-        self.replica_addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_replica_addresses(&self, addresses: Vec<String>) {
-        *self.replica_addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
-    }
 }
 
 /// The family's part of the client port.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
-    let family = Family {
-        replica_addresses: Mutex::new(edge.settings.undermoon.replica_addresses.clone()),
-        proxies: Arc::new(RespProxyClient),
-        edge,
-    };
+    let family = Family { edge, proxies: Arc::new(RespProxyClient) };
     Router::new()
         .route("/api/v2/{*path}", any(serve_v2))
         .route("/api/v3/{*path}", any(serve_v3))
