@@ -165,6 +165,7 @@ fn failures() -> Vec<Row> {
             200,
             &replacement,
         ),
+        json("(6) committed to be failed", "GET /failures", "", 200, r#"{"addresses":[]}"#),
         json(
             "(9) both failed",
             "GET /proxies/failed/addresses",
@@ -196,12 +197,20 @@ fn failover_without_spare() -> Vec<Row> {
             200,
             r#"{"hosts_cannot_fail":["10.0.0.1","10.0.0.2"]}"#,
         ),
+        empty("(5) report one", "POST /failures/10.0.0.1:7000/r1", ""),
         error(
             "(7) if not: 409",
             "POST /proxies/failover/10.0.0.1:7000",
             "",
             409,
             "NO_AVAILABLE_RESOURCE",
+        ),
+        json(
+            "(6) still to be acted on",
+            "GET /failures",
+            "",
+            200,
+            r#"{"addresses":["10.0.0.1:7000"]}"#,
         ),
     ]
 }

@@ -189,7 +189,18 @@ async fn failures(family: &Family, visit: &Visit, dialect: Dialect, view: &View)
             tracing::debug!("expired failure reports were not pruned");
         }
     }
-    query::failures(&view.undermoon, now_ms)
+    let mut failures = query::failures(&view.undermoon, now_ms);
+    if dialect.profile == Profile::Document {
+        let failed = query::failed_proxies(&view.undermoon);
+        failures.retain(|address| failed.binary_search(address).is_err() || is_member(view, address));
+    }
+    failures
+}
+
+/// The documents list failures that are not acted on yet, the programs go on listing a proxy after
+/// it was replaced. One that waits for a spare stays listed in both, so that it is tried again.
+fn is_member(view: &View, address: &str) -> bool {
+    query::proxy(&view.undermoon, address).is_some_and(|proxy| proxy.cluster_name.is_some())
 }
 
 /// The stored document may be large: it is built and encoded where blocking is allowed.

@@ -31,11 +31,10 @@ impl State {
                 self.locked(context, &name, profile, |state| state.delete_free_nodes(&name))
             }
             Action::Expand { name } => {
-                self.locked(context, &name, profile, |state| state.expand(&name))
+                self.locked(context, &name, profile, |state| state.expand(&name, profile))
             }
-            Action::Shrink { name, node_number } => {
-                self.locked(context, &name, profile, |state| state.shrink(&name, node_number))
-            }
+            Action::Shrink { name, node_number } => self
+                .locked(context, &name, profile, |state| state.shrink(&name, node_number, profile)),
             Action::AutoScale { name, node_number, run, lease_ms } => {
                 self.locked(context, &name, profile, |state| {
                     state.auto_scale(context, &name, node_number, (lease_ms, run))

@@ -1,7 +1,7 @@
 //! Spreading slots over more or fewer chunks (routes 12 to 14, spec 4.2, 4.3 and 4.6).
 
 use super::{
-    Rejection, Reply, State,
+    Profile, Rejection, Reply, State,
     document::{MigrationEntry, MigrationMeta},
     slots::{self, RangeList},
     state::{Cluster, ScaleLease, count},
@@ -25,9 +25,10 @@ impl State {
     }
 
     /// Route 12, once lock and name have been judged. The epoch rises also when it is refused.
-    pub(super) fn expand(&mut self, name: &str) -> Result<Reply, Rejection> {
+    pub(super) fn expand(&mut self, name: &str, profile: Profile) -> Result<Reply, Rejection> {
         let epoch = self.bump();
         let cluster = self.cluster(name)?;
+        judge_migration_first(cluster, profile)?;
         let has_part_without_slots =
             cluster.chunks.iter().any(|chunk| chunk.stable_slots.iter().any(Option::is_none));
         if !has_part_without_slots {
@@ -43,9 +44,15 @@ impl State {
     }
 
     /// Route 13, once lock and name have been judged. The epoch rises also when it is refused.
-    pub(super) fn shrink(&mut self, name: &str, node_number: u64) -> Result<Reply, Rejection> {
+    pub(super) fn shrink(
+        &mut self,
+        name: &str,
+        node_number: u64,
+        profile: Profile,
+    ) -> Result<Reply, Rejection> {
         let epoch = self.bump();
         let cluster = self.cluster(name)?;
+        judge_migration_first(cluster, profile)?;
         let has_part_without_slots =
             cluster.chunks.iter().any(|chunk| chunk.stable_slots.iter().any(Option::is_none));
         if has_part_without_slots {
@@ -81,7 +88,7 @@ impl State {
             return Ok(Reply::Done);
         }
         if present > node_number {
-            return self.shrink(name, node_number);
+            return self.shrink(name, node_number, Profile::Program);
         }
         self.add_nodes_up_to(name, node_number)?;
         self.take_lease(context, run, lease_ms);
@@ -109,7 +116,7 @@ impl State {
         if count(parts_with_slots).saturating_mul(2) >= node_number {
             return Ok(Reply::Done);
         }
-        self.expand(name)
+        self.expand(name, Profile::Program)
     }
 
     /// Keeps the lease of a running scaling.
@@ -160,6 +167,15 @@ impl State {
             }
             cluster.epoch = epoch;
         });
+    }
+}
+
+/// The documents promise `MIGRATION_RUNNING` for expand and shrink whatever else is true; the
+/// programs look at the slots first and often name another refusal (spec 2.5).
+fn judge_migration_first(cluster: &Cluster, profile: Profile) -> Result<(), Rejection> {
+    match profile {
+        Profile::Document if cluster.is_migrating() => Err(Rejection::MigrationRunning),
+        Profile::Document | Profile::Program => Ok(()),
     }
 }
 
