@@ -39,17 +39,22 @@ struct Parameters {
 }
 
 impl Consistency {
-    /// Reads the request's wishes.
+    /// Reads the request's wishes; `is_linearizable` is the default.
     ///
     /// # Errors
     /// [`Refusal::BadHeader`] for a value that means nothing.
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(crate) fn of(
+        uri: &Uri,
+        headers: &HeaderMap,
+        is_linearizable: bool,
+    ) -> Result<Self, Refusal> {
         let wish = match headers.get(CONSISTENCY_HEADER) {
             Some(value) => Some(value.to_str().unwrap_or_default().to_owned()),
             None => parameter(uri),
         };
         let is_linearizable = match wish.as_deref() {
-            None | Some("local") => false,
+            None => is_linearizable,
+            Some("local") => false,
             Some("linearizable") => true,
             Some(_) => {
                 let message = "the consistency is linearizable or local";
@@ -115,7 +120,7 @@ mod tests {
         if let Some((name, value)) = header {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let found = Consistency::of(&uri.parse().unwrap(), &headers).ok();
+        let found = Consistency::of(&uri.parse().unwrap(), &headers, false).ok();
         let expected =
             expected.map(|(is_linearizable, min_index)| Consistency { is_linearizable, min_index });
         assert_eq!(found, expected, "{uri} {header:?}");
@@ -131,6 +136,13 @@ mod tests {
         check("/x", Some((CONSISTENCY_HEADER, "strong")), None);
         check("/x", Some((MIN_INDEX_HEADER, "17")), Some((false, 17)));
         check("/x", Some((MIN_INDEX_HEADER, "-1")), None);
+    }
+
+    #[test]
+    fn the_default_holds_where_nothing_is_said() {
+        let of = |uri: &str| Consistency::of(&uri.parse().unwrap(), &HeaderMap::new(), true);
+        assert!(of("/x").unwrap().is_linearizable);
+        assert!(!of("/x?consistency=local").unwrap().is_linearizable);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Oldest local state that is served; `None` serves any.
     pub read_staleness_max: Option<Duration>,
+    /// Whether reads that do not say how current they must be are linearizable.
+    pub is_linearizable_by_default: bool,
     /// Most requests at a time; more are refused at once.
     pub requests_in_flight_max: usize,
     /// The undermoon family.
@@ -48,6 +50,7 @@ impl Default for Settings {
         Self {
             request_timeout: limit::REQUEST_TIMEOUT,
             read_staleness_max: Some(Duration::from_secs(2)),
+            is_linearizable_by_default: false,
             requests_in_flight_max: limit::REQUESTS_IN_FLIGHT_MAX,
             undermoon: undermoon::Settings::default(),
         }
@@ -109,7 +112,11 @@ impl Edge {
             },
             profile: Profile::of(&head.headers, default)?,
             takes_gzip: encoding::takes_gzip(&head.headers),
-            consistency: Consistency::of(&head.uri, &head.headers)?,
+            consistency: Consistency::of(
+                &head.uri,
+                &head.headers,
+                self.settings.is_linearizable_by_default,
+            )?,
             _place: place,
         })
     }

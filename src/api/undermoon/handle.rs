@@ -192,7 +192,8 @@ async fn failures(family: &Family, visit: &Visit, dialect: Dialect, view: &View)
     let mut failures = query::failures(&view.undermoon, now_ms);
     if dialect.profile == Profile::Document {
         let failed = query::failed_proxies(&view.undermoon);
-        failures.retain(|address| failed.binary_search(address).is_err() || is_member(view, address));
+        failures
+            .retain(|address| failed.binary_search(address).is_err() || is_member(view, address));
     }
     failures
 }
