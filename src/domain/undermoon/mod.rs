@@ -31,3 +31,8 @@ pub use command::{Action, Command, Profile};
 pub use reject::Rejection;
 pub use reply::Reply;
 pub use state::State;
+
+#[cfg(test)]
+mod invariant_test;
+#[cfg(test)]
+mod property_test;

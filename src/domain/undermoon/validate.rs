@@ -94,14 +94,19 @@ impl Document {
     }
 }
 
-/// Chunks without slots stand at the end.
+/// Chunks that have no slots, or will have none once the running migrations are done, stand at the
+/// end. Midway through a shrink an emptied chunk may stand before one that is still giving.
 fn check_order(cluster: &ClusterStore) -> Result<(), Fault> {
+    let stays_empty = |chunk: &ChunkStore| {
+        chunk.stable_slots.iter().all(Option::is_none)
+            && entries(chunk).all(|entry| entry.is_migrating)
+    };
     let mut behind_empty = false;
     for chunk in &cluster.chunks {
-        ensure(!behind_empty || chunk.is_empty(), || {
+        ensure(!behind_empty || stays_empty(chunk), || {
             "a chunk without slots stands before one with slots".to_owned()
         })?;
-        behind_empty = chunk.is_empty();
+        behind_empty = stays_empty(chunk);
     }
     Ok(())
 }
