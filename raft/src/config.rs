@@ -62,6 +62,14 @@ impl Default for Timers {
     }
 }
 
+impl Timers {
+    /// Wide enough for tests on a busy machine, where short ones make leaders flap.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 900 }
+    }
+}
+
 /// When a snapshot is taken: whichever bound is reached first.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {

@@ -52,6 +52,26 @@ pub enum ReadError {
     },
 }
 
+/// Why leadership was not handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// Only the leader can hand over.
+    #[error("this replica does not lead")]
+    NotLeader {
+        /// Who leads, if that is known.
+        leader: Option<ReplicaId>,
+    },
+    /// The wanted replica is not another voter.
+    #[error("replica {0} is not another voter of this cluster")]
+    NotVoter(ReplicaId),
+    /// There is nobody to hand over to.
+    #[error("no other voter is in contact with this replica")]
+    NoVoter,
+    /// No other replica took over in time; this one may lead again.
+    #[error("no other replica took over in time")]
+    Timeout,
+}
+
 /// Why a replica refuses to start. Each message says what an operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

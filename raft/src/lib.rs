@@ -14,6 +14,7 @@ pub mod config;
 pub mod entry;
 pub mod error;
 pub mod machine;
+pub mod node;
 pub mod read;
 pub mod replicated;
 pub mod status;
@@ -21,15 +22,18 @@ pub mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub(crate) mod membership;
 pub(crate) mod metrics;
 pub(crate) mod storage;
+pub(crate) mod transport;
 pub(crate) mod types;
 pub(crate) mod window;
 
 pub use config::{Config, PeerConfig, Timers};
 pub use entry::{Proposal, RequestId};
-pub use error::{ProposeError, ReadError, StartError};
+pub use error::{ProposeError, ReadError, StartError, TransferError};
 pub use machine::{Context, Machine, RecordSink, RecordSource};
+pub use node::{Applied, Digest, Leadership, Node, View};
 pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};
 pub use status::{Role, Status};

@@ -2,5 +2,7 @@
 
 pub mod golden;
 #[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
 pub(crate) mod memory;
 pub mod register;

@@ -1,0 +1,204 @@
+//! What the parts of a node share.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use openraft::{Instant as _, Raft, ServerState, async_runtime::WatchReceiver};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Leadership, admission::Admission, age::Contact};
+use crate::{
+    Config, Machine, ReplicaId,
+    storage::{Board, Fatal, LogStore, MachineStore, Snapshots, identity::Identity},
+    transport::{Credentials, Name, Peers, Target},
+    types::{Peer, StoredMembership, TypeConfig},
+};
+
+/// The consensus core of one replica.
+pub(crate) type Handle<M> = Raft<TypeConfig, MachineStore<M>>;
+
+/// What the parts of a node share.
+pub(crate) struct Core<M: Machine> {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) raft: Handle<M>,
+    pub(crate) board: Arc<Board<M>>,
+    /// Given away when the node stops, so that the database closes while clones of the node live.
+    pub(crate) disk: ArcSwapOption<OpenDisk>,
+    pub(crate) fatal: Fatal,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) contact: Contact,
+    /// The membership in force, for the checks of the peer port.
+    pub(crate) membership: ArcSwap<StoredMembership>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) is_ready: watch::Sender<bool>,
+    /// Set first on the way down: no client is served any more, but peers still are.
+    pub(crate) is_closing: AtomicBool,
+    /// Set before the core is stopped on purpose, so that its end is not taken for a failure.
+    pub(crate) is_stopping: AtomicBool,
+    /// One snapshot is received at a time.
+    pub(crate) receiving: Semaphore,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) targets: Mutex<HashMap<ReplicaId, (Peer, Target)>>,
+}
+
+/// The parts of the disk that others than the core use.
+pub(crate) struct OpenDisk {
+    pub(crate) log: LogStore,
+    pub(crate) snapshots: Arc<Snapshots>,
+}
+
+impl<M: Machine> Core<M> {
+    /// This replica.
+    pub(crate) fn here(&self) -> ReplicaId {
+        self.config.replica_id
+    }
+
+    /// Who leads, as far as is known here.
+    pub(crate) fn leadership(&self) -> Leadership {
+        *self.leadership.borrow()
+    }
+
+    /// Whether clients are served.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.is_closing.load(Ordering::Acquire) && self.is_alive()
+    }
+
+    /// Whether other replicas are answered.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.is_stopping.load(Ordering::Acquire) && self.fatal.message().is_none()
+    }
+
+    /// Index of the last entry that is applied and published here.
+    pub(crate) fn applied(&self) -> u64 {
+        *self.board.watch_applied().borrow()
+    }
+
+    /// Waits until an index is applied and published here; false if the deadline comes first.
+    pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
+        let mut applied = self.board.watch_applied();
+        let reached = applied.wait_for(|applied| *applied >= index);
+        matches!(timeout_at(deadline, reached).await, Ok(Ok(_)))
+    }
+
+    /// How old the published state is; `None` if it was never known to be current.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let heard = self.contact.age(self.applied());
+        if !self.leadership().is_leader_here {
+            return heard;
+        }
+        if self.membership.load().voter_ids().eq([self.here()]) {
+            return Some(Duration::ZERO);
+        }
+        let metrics = self.raft.data_metrics();
+        let acked = metrics.borrow_watched().last_quorum_acked.as_ref().map(|at| at.elapsed());
+        match (heard, acked) {
+            (Some(heard), Some(acked)) => Some(heard.min(acked)),
+            (heard, acked) => heard.or(acked),
+        }
+    }
+
+    /// A replica as the membership knows it.
+    pub(crate) fn peer(&self, id: ReplicaId) -> Option<Peer> {
+        self.membership.load().membership().get_node(&id).cloned()
+    }
+
+    /// How to reach a replica of the membership.
+    pub(crate) fn target(&self, id: ReplicaId) -> Option<Target> {
+        let peer = self.peer(id)?;
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, target)) = targets.get(&id)
+            && *known == peer
+        {
+            return Some(target.clone());
+        }
+        let name = Name { id, incarnation: peer.incarnation };
+        let target = self.peers.target(name, &peer.peer_addr);
+        targets.insert(id, (peer, target.clone()));
+        Some(target)
+    }
+
+    /// Whether the disk has never held a vote, an entry or a snapshot.
+    pub(crate) fn is_virgin(&self) -> bool {
+        let Some(disk) = self.disk.load_full() else {
+            return false;
+        };
+        disk.log.last().is_none() && disk.log.vote().is_none() && self.applied() == 0
+    }
+
+    /// Follows the core: who leads, who belongs to the cluster, whether the core still runs. Ends
+    /// with the core.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            // Cloned out at once: the core waits for whoever holds a reference into the watch.
+            let (leadership, membership, stopped) = {
+                let metrics = metrics.borrow_watched();
+                let is_leader_here = metrics.state == ServerState::Leader
+                    && metrics.current_leader == Some(metrics.id);
+                let leadership = Leadership {
+                    term: metrics.current_term,
+                    leader: metrics.current_leader,
+                    is_leader_here,
+                };
+                let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
+                (leadership, metrics.membership_config.clone(), stopped)
+            };
+            if !Arc::ptr_eq(&self.membership.load(), &membership) {
+                self.membership.store(membership);
+            }
+            if stopped.is_none() {
+                self.set_leadership(leadership);
+            }
+            let ended = match stopped {
+                Some(reason) => Some(reason),
+                None => metrics.changed().await.err().map(|_| "its task is gone".to_owned()),
+            };
+            if let Some(reason) = ended {
+                self.ended(&reason);
+                return;
+            }
+        }
+    }
+
+    fn set_leadership(&self, leadership: Leadership) {
+        self.leadership.send_if_modified(|present| {
+            let is_new = *present != leadership;
+            if is_new && (leadership.leader, leadership.term) != (present.leader, present.term) {
+                tracing::info!(
+                    replica = self.here(),
+                    term = leadership.term,
+                    leader = leadership.leader,
+                    "leadership changed"
+                );
+            }
+            *present = leadership;
+            is_new
+        });
+    }
+
+    fn ended(&self, reason: &str) {
+        let term = self.leadership().term;
+        self.set_leadership(Leadership { term, leader: None, is_leader_here: false });
+        self.is_ready.send_replace(false);
+        if !self.is_stopping.load(Ordering::Acquire) {
+            self.fatal.raise(format!("the raft core stopped: {reason}"));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Disks and replicas that do not belong here.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    Node, StartError,
+    testing::{
+        harness::{Cluster, PATIENCE, current, put},
+        register::Registers,
+    },
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_command_line_later_is_a_start_and_not_a_founding() {
+    let mut cluster = Cluster::started(3).await;
+    put(cluster.node(1), "a", 1).await.unwrap();
+    let id = cluster.node(1).status().cluster_id;
+    for replica in 1..=3 {
+        cluster.take(replica).abort().await;
+    }
+    for replica in 1..=3 {
+        cluster.start(replica).await;
+    }
+    cluster.all_ready().await;
+    assert_eq!(current(cluster.node(1)).await.get("a"), Some(1));
+    assert_eq!(cluster.node(1).status().cluster_id, id);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_founded_before_every_replica_answers() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(1).await;
+    cluster.start(2).await;
+    // Several rounds of hellos.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    for id in [1, 2] {
+        let status = cluster.node(id).status();
+        assert_eq!((status.leader, status.peers.len(), status.is_ready), (None, 0, false));
+    }
+    cluster.start(3).await;
+    cluster.all_ready().await;
+    put(cluster.node(3), "a", 1).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_of_another_replica_or_cluster_is_refused() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.take(2).abort().await;
+    cluster.take(3).abort().await;
+    let mut config = cluster.config(2);
+    config.data_dir = cluster.data_dir(3);
+    let refused = cluster.try_start(config).await.unwrap_err();
+    assert!(matches!(refused, StartError::Foreign { .. }), "{refused}");
+    let mut config = cluster.config(3);
+    "another token".clone_into(&mut config.cluster_token);
+    let refused = cluster.try_start(config).await.unwrap_err();
+    assert!(matches!(refused, StartError::Foreign { .. }), "{refused}");
+    cluster.start(3).await;
+    cluster.all_ready().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_in_use_is_refused() {
+    let cluster = Cluster::started(1).await;
+    let mut config = cluster.config(1);
+    config.peer_listen = "127.0.0.1:0".to_owned();
+    let refused = Node::start(config, Registers::default()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Locked(_)), "{refused}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_another_token_is_kept_out() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(1).await;
+    cluster.start(2).await;
+    let mut config = cluster.config(3);
+    "another token".clone_into(&mut config.cluster_token);
+    cluster.try_start(config).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    for (_, node) in cluster.nodes() {
+        assert_eq!(node.status().peers.len(), 0, "nobody founds a cluster with a stranger");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_disk_under_a_known_id_neither_starts_nor_votes() {
+    let mut cluster = Cluster::started(3).await;
+    let wiped = cluster.follower().await;
+    cluster.take(wiped).abort().await;
+    std::fs::remove_dir_all(cluster.data_dir(wiped)).unwrap();
+    let refused = cluster.try_start(cluster.config(wiped)).await.unwrap_err();
+    assert!(matches!(refused, StartError::DiskReplaced { id } if id == wiped), "{refused}");
+    // The others go on.
+    let leader = cluster.leader().await;
+    put(cluster.node(leader), "a", 1).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_disk_that_starts_alone_ends_when_it_meets_the_others() {
+    let mut cluster = Cluster::started(3).await;
+    put(cluster.node(1), "a", 1).await.unwrap();
+    for id in 1..=3 {
+        cluster.take(id).abort().await;
+    }
+    // The founder, of all replicas, comes back with an empty disk, and finds nobody.
+    std::fs::remove_dir_all(cluster.data_dir(1)).unwrap();
+    cluster.start(1).await;
+    cluster.start(2).await;
+    let message = timeout(PATIENCE, cluster.node(1).fatal()).await.unwrap();
+    assert!(message.contains("replica 1 with another disk"), "{message}");
+    // One replica of three that remembers: its forgetful peer must not help it to a quorum.
+    let wait = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < wait {
+        assert_eq!(cluster.node(2).watch_leadership().borrow().leader.filter(|id| *id == 2), None);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.take(1).abort().await;
+    cluster.start(3).await;
+    timeout(PATIENCE, cluster.node(3).wait_ready()).await.unwrap();
+    assert_eq!(current(cluster.node(3)).await.get("a"), Some(1));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_contradicts_itself_is_refused() {
+    let cluster = Cluster::new(3);
+    let check = |change: fn(&mut crate::Config)| {
+        let mut config = cluster.config(1);
+        change(&mut config);
+        async move {
+            let refused = Node::start(config, Registers::default()).await.unwrap_err();
+            assert!(matches!(refused, StartError::Config(_)), "{refused}");
+        }
+    };
+    check(|config| config.replica_id = 9).await;
+    check(|config| config.peers[1].id = 1).await;
+    check(|config| config.peers[1].peer_addr = config.peers[0].peer_addr.clone()).await;
+    check(|config| config.cluster_token.clear()).await;
+    check(|config| config.timers.heartbeat_ms = 900).await;
+}

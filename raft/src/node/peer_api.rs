@@ -1,0 +1,276 @@
+//! What other replicas may ask of this one.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+
+use super::{core::Core, propose::Tried, receive};
+use crate::{
+    Machine,
+    transport::{
+        BODY_BYTES_MAX, Caller, ENTRY_BODY_BYTES_MAX, header, route,
+        status::{BUSY, FAILED, MALFORMED, NOT_LEADER, STOPPED, STRANGER, TOO_LARGE, UNKNOWN},
+        wire::{
+            self, AppendAnswer, HelloAnswer, ReadIndexAnswer, TransferAnswer, TransferAsk,
+            VoteAnswer, VoteAsk,
+        },
+    },
+};
+
+/// How long a forwarded proposal is waited for when the sender does not say.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A body that stops arriving is given up after this long.
+const BODY_STALL: Duration = Duration::from_secs(10);
+
+/// A request that is not answered as asked.
+#[derive(Debug)]
+pub(crate) struct Reject {
+    status: u16,
+    reason: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl Reject {
+    /// A refusal; see [`crate::transport::status`].
+    pub(crate) fn new(status: u16, reason: impl ToString) -> Self {
+        Self { status, reason: reason.to_string(), retry_after_ms: None }
+    }
+}
+
+impl IntoResponse for Reject {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, self.reason).into_response();
+        if let Some(retry_after_ms) = self.retry_after_ms {
+            response.headers_mut().insert(header::RETRY_AFTER_MS, retry_after_ms.into());
+        }
+        response
+    }
+}
+
+/// The routes of the peer port.
+pub(crate) fn router<M: Machine>(core: Arc<Core<M>>) -> Router {
+    Router::new()
+        .route(route::APPEND, post(append::<M>))
+        .route(route::VOTE, post(vote::<M>))
+        .route(route::PRE_VOTE, post(pre_vote::<M>))
+        .route(route::SNAPSHOT, post(receive::snapshot::<M>))
+        .route(route::TRANSFER, post(transfer::<M>))
+        .route(route::PROPOSE, post(propose::<M>))
+        .route(route::READ_INDEX, post(read_index::<M>))
+        .route(route::HELLO, post(hello::<M>))
+        .with_state(core)
+}
+
+impl<M: Machine> Core<M> {
+    /// Checks who sends a request, and whether it means this disk.
+    pub(crate) fn admit(&self, request: &Request) -> Result<Caller, Reject> {
+        let caller = self.identify(request)?;
+        if !caller.is_addressed_to_disk {
+            return Err(Reject::new(STRANGER, "the request does not name the disk it is for"));
+        }
+        // The sender's disk must be the one the membership knows. A replica that is not in the
+        // membership here may be one this replica has not heard of yet.
+        match self.peer(caller.from.id) {
+            Some(peer) if peer.incarnation != caller.from.incarnation => Err(Reject::new(
+                STRANGER,
+                format!("replica {} is known here with another disk", caller.from.id),
+            )),
+            _ => Ok(caller),
+        }
+    }
+
+    fn identify(&self, request: &Request) -> Result<Caller, Reject> {
+        let checked = self.credentials.check(request.headers());
+        let caller = checked.map_err(|refusal| {
+            tracing::warn!(%refusal, "a peer request was refused");
+            Reject::new(STRANGER, refusal)
+        })?;
+        if self.is_alive() { Ok(caller) } else { Err(Reject::new(STOPPED, "stopping")) }
+    }
+}
+
+async fn append<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    let is_single = number(&request, header::ENTRIES).is_some_and(|entries| entries <= 1);
+    let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = body_of(request, limit).await?;
+    let arrived = std::time::Instant::now();
+    let append = wire::decode_append(&body).map_err(malformed)?;
+    let committed = append.leader_commit.as_ref().map_or(0, |commit| commit.index());
+    let answer = core.raft.append_entries(append).await.map_err(stopped)?;
+    if answer.is_success() {
+        core.contact.heard(arrived, committed, core.applied());
+    }
+    reply(&AppendAnswer::of(&answer))
+}
+
+async fn vote<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    let ask: VoteAsk = message(request).await?;
+    let answer = core.raft.vote(ask.request()).await.map_err(stopped)?;
+    reply(&VoteAnswer::of(&answer))
+}
+
+async fn pre_vote<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    let ask: VoteAsk = message(request).await?;
+    let answer = core.raft.pre_vote(ask.request()).await.map_err(stopped)?;
+    reply(&VoteAnswer::of(&answer))
+}
+
+async fn transfer<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    let ask: TransferAsk = message(request).await?;
+    let answer = core.raft.handle_transfer_leader(ask.request()).await.map_err(stopped)?;
+    reply(&TransferAnswer::of(answer))
+}
+
+async fn propose<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    if number(&request, header::HOPS) != Some(1) {
+        return Err(Reject::new(MALFORMED, "a proposal is forwarded once"));
+    }
+    let patience = number(&request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis);
+    if !core.leadership().is_leader_here {
+        // Before the body is read: it may be large, and is for another replica.
+        return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
+    }
+    let entry = body_of(request, ENTRY_BODY_BYTES_MAX).await?;
+    match core.take_forward(entry, patience).await {
+        Tried::Done(answer) => reply(&answer),
+        Tried::Refused(reason) => Err(Reject::new(NOT_LEADER, reason)),
+        Tried::Busy { retry_after_ms } => Err(Reject {
+            retry_after_ms: Some(retry_after_ms),
+            ..Reject::new(BUSY, "too many proposals in flight")
+        }),
+        Tried::Doubtful(reason) | Tried::Dead(reason) => Err(Reject::new(UNKNOWN, reason)),
+    }
+}
+
+async fn read_index<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.admit(&request)?;
+    if !core.leadership().is_leader_here {
+        return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
+    }
+    let patience = number(&request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis);
+    let index = timeout(patience, core.own_read_index()).await;
+    match index {
+        Ok(Ok(index)) => reply(&ReadIndexAnswer { index }),
+        Ok(Err(reason)) => Err(Reject::new(NOT_LEADER, reason)),
+        Err(_) => Err(Reject::new(FAILED, "no quorum confirmed the leader in time")),
+    }
+}
+
+async fn hello<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    core.identify(&request)?;
+    reply(&core.hello_answer())
+}
+
+impl<M: Machine> Core<M> {
+    fn hello_answer(&self) -> HelloAnswer {
+        let here = self.credentials.here();
+        let membership = self.membership.load();
+        HelloAnswer {
+            id: here.id,
+            incarnation: here.incarnation,
+            is_virgin: self.is_virgin(),
+            known: membership.nodes().map(|(id, peer)| (*id, peer.incarnation)).collect(),
+        }
+    }
+}
+
+fn number(request: &Request, name: &str) -> Option<u64> {
+    request.headers().get(name)?.to_str().ok()?.parse().ok()
+}
+
+async fn message<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Reject> {
+    let body = body_of(request, BODY_BYTES_MAX).await?;
+    wire::decode(&body).map_err(malformed)
+}
+
+async fn body_of(request: Request, limit: usize) -> Result<Bytes, Reject> {
+    let (parts, body) = request.into_parts();
+    let announced = parts.headers.get("content-length");
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(Reject::new(TOO_LARGE, format!("more than {limit} bytes")));
+    }
+    if announced.is_some_and(|length| length <= BODY_BYTES_MAX) {
+        let whole = timeout(BODY_STALL, to_bytes(body, limit)).await;
+        return match whole {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(Reject::new(MALFORMED, error)),
+            Err(_) => Err(Reject::new(MALFORMED, "the body stopped arriving")),
+        };
+    }
+    large_body(body, limit).await
+}
+
+/// A large body may take longer than any fixed time, so only its standstill ends it.
+async fn large_body(body: Body, limit: usize) -> Result<Bytes, Reject> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = Vec::new();
+    let mut last = Instant::now();
+    loop {
+        let Ok(chunk) = timeout(BODY_STALL, chunks.next()).await else {
+            let stalled_ms = last.elapsed().as_millis();
+            return Err(Reject::new(MALFORMED, format!("nothing arrived for {stalled_ms} ms")));
+        };
+        last = Instant::now();
+        match chunk {
+            None => return Ok(whole.into()),
+            Some(Err(error)) => return Err(Reject::new(MALFORMED, error)),
+            Some(Ok(chunk)) if whole.len() + chunk.len() > limit => {
+                return Err(Reject::new(TOO_LARGE, format!("more than {limit} bytes")));
+            }
+            Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
+        }
+    }
+}
+
+fn reply<T: Serialize>(answer: &T) -> Result<Response, Reject> {
+    wire::encode(answer)
+        .map(|bytes| Body::from(bytes).into_response())
+        .map_err(|error| Reject::new(FAILED, error))
+}
+
+fn malformed(error: std::io::Error) -> Reject {
+    Reject::new(MALFORMED, error)
+}
+
+fn stopped(error: impl ToString) -> Reject {
+    Reject::new(STOPPED, error)
+}

@@ -1,0 +1,238 @@
+//! Sends requests to other replicas.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use reqwest::{
+    Client, Response,
+    header::{HeaderMap, HeaderValue},
+};
+
+use super::{
+    Credentials, Name, header,
+    status::{NOT_LEADER, STOPPED, STRANGER},
+};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Idle connections kept to one peer for proposals and reads; one is in use for each in flight.
+const CALLS_IDLE_MAX: usize = 512;
+/// Most bytes of a refusal that are kept.
+const REASON_BYTES_MAX: usize = 512;
+
+/// What a connection is used for. On HTTP/1.1 a long append would delay a heartbeat behind it, so
+/// each use has its own connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Entries, votes and transfers of leadership.
+    Log,
+    /// Heartbeats.
+    Heartbeat,
+    /// Snapshots.
+    Snapshot,
+    /// Proposals, read indexes and hellos.
+    Calls,
+}
+
+/// A replica to talk to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Whom the requests are meant for.
+    pub(crate) name: Name,
+    base: Arc<str>,
+    headers: Arc<HeaderMap>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// No connection: the peer took nothing.
+    Unreachable(String),
+    /// The peer answered with a refusal.
+    Refused(RefusedCall),
+    /// The peer did not answer in time; it may have taken the request.
+    Timeout(Duration),
+    /// The connection broke, or the answer makes no sense; the peer may have taken the request.
+    Broken(String),
+}
+
+/// A refusal by the peer.
+#[derive(Debug)]
+pub(crate) struct RefusedCall {
+    /// Status of the answer; see [`super::status`].
+    pub(crate) status: u16,
+    /// What the peer said.
+    pub(crate) reason: String,
+    /// When a retry makes sense, if the peer said so.
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(reason) => write!(f, "no connection: {reason}"),
+            Self::Refused(refused) => {
+                write!(f, "refused with status {}: {}", refused.status, refused.reason)
+            }
+            Self::Timeout(patience) => write!(f, "no answer in {patience:?}"),
+            Self::Broken(reason) => write!(f, "the connection broke: {reason}"),
+        }
+    }
+}
+
+impl Error for CallError {}
+
+impl CallError {
+    /// Whether the peer is not there, or is not who it should be: waiting before the next attempt
+    /// makes sense.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(refused) => [STRANGER, STOPPED, NOT_LEADER].contains(&refused.status),
+            Self::Timeout(_) | Self::Broken(_) => false,
+        }
+    }
+}
+
+/// The connections of this replica to all others.
+pub(crate) struct Peers {
+    credentials: Arc<Credentials>,
+    log: Client,
+    heartbeat: Client,
+    snapshot: Client,
+    calls: Client,
+}
+
+impl Peers {
+    /// Prepares connections; none is made yet.
+    ///
+    /// # Errors
+    /// If the client cannot be built; says why.
+    pub(crate) fn new(credentials: Arc<Credentials>) -> Result<Self, String> {
+        let client = |idle_max: usize| {
+            Client::builder()
+                .no_proxy()
+                .tcp_nodelay(true)
+                .connect_timeout(CONNECT)
+                .pool_max_idle_per_host(idle_max)
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .map_err(|error| chain(&error))
+        };
+        Ok(Self {
+            log: client(4)?,
+            heartbeat: client(2)?,
+            snapshot: client(1)?,
+            calls: client(CALLS_IDLE_MAX)?,
+            credentials,
+        })
+    }
+
+    /// A replica at an address.
+    pub(crate) fn target(&self, name: Name, peer_addr: &str) -> Target {
+        Target {
+            name,
+            base: format!("http://{peer_addr}").into(),
+            headers: Arc::new(self.credentials.headers(name)),
+        }
+    }
+
+    /// Sends a request and waits for the whole answer.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn call(
+        &self,
+        line: Line,
+        target: &Target,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Bytes, CallError> {
+        let exchange = async {
+            let response = self.send(line, target, request).await?;
+            response.bytes().await.map_err(|error| CallError::Broken(chain(&error)))
+        };
+        match tokio::time::timeout(patience, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CallError::Timeout(patience)),
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer, without a deadline.
+    ///
+    /// # Errors
+    /// [`CallError`], also for a refusal.
+    pub(crate) async fn send(
+        &self,
+        line: Line,
+        target: &Target,
+        request: Request,
+    ) -> Result<Response, CallError> {
+        let client = match line {
+            Line::Log => &self.log,
+            Line::Heartbeat => &self.heartbeat,
+            Line::Snapshot => &self.snapshot,
+            Line::Calls => &self.calls,
+        };
+        let Request { route, body, extra } = request;
+        let mut headers = HeaderMap::clone(&target.headers);
+        for (name, value) in extra.into_iter().flatten() {
+            headers.insert(name, HeaderValue::from(value));
+        }
+        let url = format!("{}{route}", target.base);
+        let sent = client.post(url).headers(headers).body(body).send().await;
+        let response = sent.map_err(|error| {
+            if error.is_connect() {
+                CallError::Unreachable(chain(&error))
+            } else {
+                CallError::Broken(chain(&error))
+            }
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let retry_after_ms = response
+            .headers()
+            .get(header::RETRY_AFTER_MS)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let reason = response.bytes().await.unwrap_or_default();
+        let reason = &reason[..reason.len().min(REASON_BYTES_MAX)];
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        Err(CallError::Refused(RefusedCall { status, reason, retry_after_ms }))
+    }
+}
+
+/// A request to a replica.
+pub(crate) struct Request {
+    route: &'static str,
+    body: reqwest::Body,
+    extra: [Option<(&'static str, u64)>; 2],
+}
+
+impl Request {
+    /// A request without further headers.
+    pub(crate) fn new(route: &'static str, body: impl Into<reqwest::Body>) -> Self {
+        Self { route, body: body.into(), extra: [None, None] }
+    }
+
+    /// Adds a header; at most two fit.
+    pub(crate) fn with(mut self, name: &'static str, value: u64) -> Self {
+        if let Some(free) = self.extra.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some((name, value));
+        }
+        self
+    }
+}
+
+/// An error with everything that caused it.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
