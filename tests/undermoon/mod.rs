@@ -65,17 +65,16 @@ pub fn register(number: u32, index: Option<u64>) -> Row {
 pub struct Site {
     client: Client,
     follower: String,
+    others: Vec<String>,
 }
 
 impl Site {
-    /// Asks the replica at `follower`, a base URL.
-    pub fn at(follower: &str) -> Self {
-        Self { client: Client::new(), follower: follower.to_owned() }
-    }
-
     /// Starts three replicas; a follower is asked.
     pub async fn start() -> Self {
-        Self::at(&std::env::var("QUORATE_TEST_URL").expect("a running replica"))
+        let urls = std::env::var("QUORATE_TEST_URL").expect("running replicas");
+        let mut urls = urls.split(',').map(ToOwned::to_owned);
+        let follower = urls.next().expect("a follower");
+        Self { client: Client::new(), follower, others: urls.collect() }
     }
 
     /// Stops the replicas.
@@ -135,9 +134,19 @@ impl Site {
         self.get("/metadata").await
     }
 
+    /// Base URL of the replica that is asked.
+    pub fn url(&self) -> String {
+        self.follower.clone()
+    }
+
     /// `host:port` of the replica that is asked.
     pub fn address(&self) -> &str {
         self.follower.trim_start_matches("http://")
+    }
+
+    /// Base URLs of the other replicas.
+    pub fn others(&self) -> &[String] {
+        &self.others
     }
 
     /// A request to the replica that is asked; `path` has its prefix.
