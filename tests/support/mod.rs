@@ -1,0 +1,9 @@
+//! What the black-box tests share: real replicas as processes, writers that keep a record, and
+//! stand-ins for the clients of the undermoon broker.
+
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, missing_docs)]
+
+pub mod cluster;
+pub mod compare;
+pub mod process;
+pub mod writers;

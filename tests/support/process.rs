@@ -1,0 +1,156 @@
+//! One replica as a process of its own.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_quorate");
+
+/// Ports are handed out below the range the system uses for outgoing connections, so that a
+/// replica that was killed finds its port free when it is started again.
+const PORTS_FROM: u32 = 15_000;
+const PORTS: u32 = 17_000;
+
+/// A replica that may run or not.
+pub struct Replica {
+    /// Its id.
+    pub id: u64,
+    /// Its client address, `127.0.0.1:port`.
+    pub client_addr: String,
+    /// Its peer address, `127.0.0.1:port`.
+    pub peer_addr: String,
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    log: PathBuf,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Replica {
+    /// Describes a replica; does not start it.
+    pub fn new(id: u64, dir: &Path) -> Self {
+        Self {
+            id,
+            client_addr: format!("127.0.0.1:{}", free_port()),
+            peer_addr: format!("127.0.0.1:{}", free_port()),
+            data_dir: dir.join(format!("replica-{id}")),
+            log: dir.join(format!("replica-{id}.log")),
+            args: Vec::new(),
+            child: None,
+        }
+    }
+
+    /// Sets the flags of `quorate serve`, the same for every start.
+    pub fn set_args(&mut self, args: Vec<String>) {
+        self.args = args;
+    }
+
+    /// Base URL of its client port.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.client_addr)
+    }
+
+    /// Starts the process. It must not be running.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "replica {} runs already", self.id);
+        let child = Command::new(PROGRAM)
+            .arg("serve")
+            .args(&self.args)
+            .env_clear()
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(self.log_file()))
+            .stderr(Stdio::from(self.log_file()))
+            .spawn()
+            .expect("the program starts");
+        self.child = Some(child);
+    }
+
+    /// Whether the process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.exit_status().is_none() && self.child.is_some()
+    }
+
+    /// The exit status, once the process has ended by itself.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().expect("the process can be asked"))
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exit_status() {
+                self.child = None;
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// Ends the process at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the process can be killed");
+            child.wait().expect("the process ends");
+        }
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the replica runs");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));
+        kill(pid, signal).expect("the process takes signals");
+    }
+
+    /// What the process has printed so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> File {
+        OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            // A stopped process cannot be waited for.
+            let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));
+            drop(kill(pid, Signal::SIGCONT));
+        }
+        self.kill();
+    }
+}
+
+/// A port nobody listens on.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Processes of one run begin in different places.
+        let start = std::process::id().wrapping_mul(7_919);
+        let port = PORTS_FROM + start.wrapping_add(step) % PORTS;
+        let port = u16::try_from(port).expect("a port number");
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return port,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("no port can be had: {error}"),
+        }
+    }
+    panic!("no port is free");
+}
