@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
 mod undermoon;
 
 use std::time::Duration;
@@ -52,7 +53,6 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
         half_sent(&site, prefix).await;
         assert_eq!(site.metadata().await, before, "{prefix}");
     }
-    site.stop().await;
 }
 
 /// Sends `request` and checks that it is refused with one of `statuses`.

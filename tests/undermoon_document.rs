@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
 mod undermoon;
 
 use undermoon::{Row, Site, empty, error, json, register, text};
@@ -35,7 +36,6 @@ async fn every_promise_of_the_documents_is_kept_by_a_follower() {
     site.check(&proxies_and_epochs()).await;
     site.reset(true).await;
     site.check(&ordered_mode()).await;
-    site.stop().await;
 }
 
 fn fresh() -> Vec<Row> {

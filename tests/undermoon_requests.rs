@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
 mod undermoon;
 
 use std::io::Read;
@@ -22,7 +23,6 @@ async fn requests_choose_how_they_are_answered() {
     the_profile_is_a_matter_of_the_request(&site).await;
     large_answers_are_compressed_on_request(&site).await;
     the_replica_addresses_belong_to_one_replica(&site).await;
-    site.stop().await;
 }
 
 fn number(headers: &HeaderMap, name: &str) -> u64 {

@@ -5,6 +5,8 @@
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json as value};
 
+use crate::support::cluster::Cluster;
+
 /// One promise: a request and what it must answer.
 pub struct Row {
     promise: String,
@@ -63,6 +65,7 @@ pub fn register(number: u32, index: Option<u64>) -> Row {
 
 /// Three replicas, and the one of them that is asked.
 pub struct Site {
+    cluster: Cluster,
     client: Client,
     follower: String,
     others: Vec<String>,
@@ -71,14 +74,11 @@ pub struct Site {
 impl Site {
     /// Starts three replicas; a follower is asked.
     pub async fn start() -> Self {
-        let urls = std::env::var("QUORATE_TEST_URL").expect("running replicas");
-        let mut urls = urls.split(',').map(ToOwned::to_owned);
-        let follower = urls.next().expect("a follower");
-        Self { client: Client::new(), follower, others: urls.collect() }
+        let cluster = Cluster::start(3, &[]).await;
+        let follower = cluster.url(cluster.wait_follower().await);
+        let others = cluster.urls().into_iter().filter(|url| *url != follower).collect();
+        Self { cluster, client: Client::new(), follower, others }
     }
-
-    /// Stops the replicas.
-    pub async fn stop(self) {}
 
     /// Sends the requests in order and compares each answer.
     pub async fn check(&self, rows: &[Row]) {

@@ -45,8 +45,9 @@ impl Fatal {
     pub(crate) async fn raised(&self) -> String {
         let mut receiver = self.signal.subscribe();
         // The sender lives in `self`, so the channel cannot close while this waits.
-        match receiver.wait_for(Option::is_some).await {
-            Ok(message) => message.clone().unwrap_or_default(),
+        let message = receiver.wait_for(Option::is_some).await.map(|message| message.clone());
+        match message {
+            Ok(message) => message.unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
     }
