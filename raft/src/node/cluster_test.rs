@@ -185,6 +185,61 @@ async fn forwards_in_flight_survive_the_loss_of_the_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forward_to_a_leader_that_went_silent_moves_to_the_next_one() {
+    let mut cluster = Cluster::started(3).await;
+    let leader = cluster.leader().await;
+    cluster.take(leader).abort().await;
+    // Connections are taken and never answered, as by a process that is paused.
+    let silent = cluster.listener(leader);
+    let node = cluster.nodes().next().unwrap().1.clone();
+    assert_eq!(node.watch_leadership().borrow().leader, Some(leader), "it is still believed in");
+    let begun = Instant::now();
+    let applied = put(&node, "a", 1).await.unwrap();
+    assert!(applied.is_visible);
+    let elapsed = begun.elapsed();
+    assert!(elapsed < PATIENCE / 2, "{elapsed:?}: it waited for the silent leader");
+    drop(silent);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_entry_may_be_larger_than_a_batch_of_others() {
+    let cluster = Cluster::started(3).await;
+    let follower = cluster.follower().await;
+    let big = "k".repeat(12 * 1024 * 1024);
+    let applied = put(cluster.node(follower), &big, 1).await.unwrap();
+    put(cluster.node(follower), "small", 2).await.unwrap();
+    cluster.all_applied(applied.index + 1).await;
+    for (_, node) in cluster.nodes() {
+        assert_eq!((node.latest().get(&big), node.latest().get("small")), (Some(1), Some(2)));
+    }
+    let digests: Vec<_> =
+        futures::future::join_all(cluster.nodes().map(|(_, node)| node.digest())).await;
+    assert!(digests.iter().all(|digest| digest.as_ref().unwrap() == digests[0].as_ref().unwrap()));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_replica_serves_nothing_before_it_has_asked_a_leader() {
+    let mut cluster = Cluster::started(3).await;
+    let applied = put(cluster.node(1), "a", 1).await.unwrap();
+    for id in 1..=3 {
+        cluster.take(id).abort().await;
+    }
+    cluster.start(2).await;
+    let node = cluster.node(2).clone();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(matches!(node.read(local(), soon()).await, Err(ReadError::NotReady)));
+    assert!(!node.status().is_ready);
+    cluster.start_all().await;
+    cluster.all_ready().await;
+    let view = node.read(local(), soon()).await.unwrap();
+    assert!(view.index >= applied.index);
+    assert_eq!(view.get("a"), Some(1));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fenced_proposal_applies_only_in_its_term() {
     let cluster = Cluster::started(3).await;
     let leader = cluster.leader().await;

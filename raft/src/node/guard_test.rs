@@ -4,14 +4,17 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use crate::{
     Node, StartError,
+    storage::identity::{Identity, cluster_of},
     testing::{
         harness::{Cluster, PATIENCE, current, put},
         register::Registers,
     },
+    transport::{Credentials, Name, route},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,9 +25,7 @@ async fn the_same_command_line_later_is_a_start_and_not_a_founding() {
     for replica in 1..=3 {
         cluster.take(replica).abort().await;
     }
-    for replica in 1..=3 {
-        cluster.start(replica).await;
-    }
+    cluster.start_all().await;
     cluster.all_ready().await;
     assert_eq!(current(cluster.node(1)).await.get("a"), Some(1));
     assert_eq!(cluster.node(1).status().cluster_id, id);
@@ -147,4 +148,37 @@ async fn a_configuration_that_contradicts_itself_is_refused() {
     check(|config| config.peers[1].peer_addr = config.peers[0].peer_addr.clone()).await;
     check(|config| config.cluster_token.clear()).await;
     check(|config| config.timers.heartbeat_ms = 900).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_peer_port_refuses_strangers_on_every_route() {
+    let cluster = Cluster::started(1).await;
+    let node = cluster.node(1);
+    let identity =
+        Identity { cluster: cluster_of("a token for tests"), replica_id: 2, incarnation: [2; 16] };
+    let credentials = Credentials::new(&identity, "a token for tests");
+    let replaced = credentials.headers(Name { id: 1, incarnation: [9; 16] });
+    let unaddressed = credentials.headers(Name { id: 1, incarnation: [0; 16] });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let term = node.status().term;
+    for path in [
+        route::APPEND,
+        route::VOTE,
+        route::PRE_VOTE,
+        route::SNAPSHOT,
+        route::TRANSFER,
+        route::PROPOSE,
+        route::READ_INDEX,
+        route::HELLO,
+    ] {
+        let url = format!("http://{}{path}", node.peer_addr());
+        for headers in [HeaderMap::new(), replaced.clone(), unaddressed.clone()] {
+            let is_hello = path == route::HELLO && headers == unaddressed;
+            let sent = client.post(&url).headers(headers).body("x").send().await.unwrap();
+            assert_eq!(sent.status() == 403, !is_hello, "{path} {}", sent.status());
+        }
+    }
+    assert_eq!(node.status().term, term);
+    assert_eq!(put(node, "a", 1).await.unwrap().term, term);
+    cluster.stop().await;
 }

@@ -35,7 +35,7 @@ use self::core::Core;
 use crate::{
     AppliedEvents, Machine, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
     ReplicaId, Status, TransferError,
-    storage::{identity::hex, snapshot::state_digest},
+    storage::{identity::hex, state_digest},
 };
 
 /// One replica; cheap to clone.

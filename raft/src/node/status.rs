@@ -18,6 +18,8 @@ impl<M: Machine> Core<M> {
         let applied_index = self.applied();
         let is_ready = *self.is_ready.borrow() && self.is_running();
         let leadership = self.leadership();
+        let purged = self.disk.load_full().and_then(|disk| disk.log.purged());
+        let purged_index = purged.map_or(0, |log_id| log_id.index());
         let metrics = self.raft.metrics();
         // Nothing below waits, so the core is not kept from publishing.
         let metrics = metrics.borrow_watched();
@@ -45,7 +47,7 @@ impl<M: Machine> Core<M> {
             commit_index: metrics.local_committed.as_ref().map_or(0, |log_id| log_id.index()),
             applied_index,
             snapshot_index: metrics.snapshot.as_ref().map_or(0, |log_id| log_id.index()),
-            purged_index: metrics.purged.as_ref().map_or(0, |log_id| log_id.index()),
+            purged_index,
             age_ms,
             is_ready,
             peers,

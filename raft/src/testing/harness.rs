@@ -70,9 +70,7 @@ impl Cluster {
     /// As [`Cluster::started`], with a change to every configuration.
     pub(crate) async fn started_with(size: u64, tweak: fn(&mut Config)) -> Self {
         let mut cluster = Self::with(size, tweak);
-        for id in 1..=size {
-            cluster.start(id).await;
-        }
+        cluster.start_all().await;
         cluster.all_ready().await;
         cluster
     }
@@ -127,6 +125,25 @@ impl Cluster {
     /// Starts a replica.
     pub(crate) async fn start(&mut self, id: ReplicaId) {
         self.try_start(self.config(id)).await.expect("starts");
+    }
+
+    /// Starts all replicas that do not run, at the same time.
+    pub(crate) async fn start_all(&mut self) {
+        let stopped: Vec<_> = self
+            .peers
+            .iter()
+            .map(|peer| peer.id)
+            .filter(|id| !self.nodes.contains_key(id))
+            .collect();
+        let starts: Vec<_> = stopped
+            .iter()
+            .map(|id| (self.config(*id), self.listener(*id)))
+            .map(|(config, bound)| Node::start_with_listener(config, Registers::default(), bound))
+            .collect();
+        let started = futures::future::join_all(starts).await;
+        for (id, node) in stopped.into_iter().zip(started) {
+            self.nodes.insert(id, node.expect("starts"));
+        }
     }
 
     /// A running replica.
@@ -242,6 +259,7 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+#[allow(clippy::disallowed_methods)]
 fn wall_clock_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(now.expect("after 1970").as_millis()).expect("milliseconds fit")

@@ -413,3 +413,86 @@ impl SnapshotAnswer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::types::{Entry, Payload};
+
+    fn request(sizes: &[usize]) -> AppendEntriesRequest<TypeConfig> {
+        let entries = (7..).zip(sizes).map(|(index, size)| Entry {
+            log_id: LogId::new(leader(3, 1), index),
+            payload: EntryPayload::Normal(Payload(vec![b'x'; *size].into())),
+        });
+        AppendEntriesRequest {
+            vote: Vote { leader_id: leader(3, 1), committed: true },
+            prev_log_id: Some(LogId::new(leader(2, 2), 6)),
+            entries: entries.collect(),
+            leader_commit: Some(LogId::new(leader(2, 2), 5)),
+        }
+    }
+
+    #[test]
+    fn an_append_comes_back_as_it_was_sent() {
+        for sizes in [&[][..], &[0], &[3, 0, 1000]] {
+            let sent = request(sizes);
+            let encoded = encode_append(&sent).expect("encodes");
+            assert_eq!((encoded.entries as usize, encoded.cut_after), (sizes.len(), None));
+            let received = decode_append(&encoded.body).expect("decodes");
+            assert_eq!(format!("{received:?}"), format!("{sent:?}"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_body_stays_behind_but_never_everything() {
+        let encoded = encode_append(&request(&[3_000_000, 1_000_000, 500_000])).expect("encodes");
+        assert!(encoded.body.len() <= BODY_BYTES_MAX);
+        assert_eq!(encoded.cut_after.map(|last| last.index()), Some(8));
+        assert_eq!(decode_append(&encoded.body).expect("decodes").entries.len(), 2);
+        let encoded = encode_append(&request(&[9_000_000, 1])).expect("encodes");
+        assert_eq!((encoded.entries, encoded.cut_after.map(|last| last.index())), (1, Some(7)));
+    }
+
+    #[test]
+    fn cuts_additions_and_flipped_bytes_are_refused() {
+        let whole = encode_append(&request(&[5, 9])).expect("encodes").body;
+        for end in 0..whole.len() {
+            assert!(decode_append(&whole.slice(..end)).is_err(), "cut at {end}");
+        }
+        let longer = Bytes::from([&whole[..], b"x"].concat());
+        assert!(decode_append(&longer).is_err());
+        // The sums of the entries cover everything behind the head.
+        let entries_at = whole.len() - 2 * (ENTRY_HEAD_BYTES + 22) - 14;
+        for at in entries_at..whole.len() {
+            let mut flipped = whole.to_vec();
+            flipped[at] ^= 1;
+            assert!(decode_append(&flipped.into()).is_err(), "flipped at {at}");
+        }
+        let mut newer = whole.to_vec();
+        newer[0] = WIRE_VERSION + 1;
+        assert!(decode_append(&newer.into()).is_err());
+    }
+
+    #[test]
+    fn answers_come_back_as_they_were_sent() {
+        let answer = ProposeAnswer {
+            index: 9,
+            term: 3,
+            outcome: Outcome::Reply { reply: Bytes::from_static(b"yes"), is_duplicate: true },
+        };
+        let bytes = encode(&answer).expect("encodes");
+        assert_eq!(decode::<ProposeAnswer>(&bytes).expect("decodes"), answer);
+        assert!(decode::<ProposeAnswer>(&[&bytes[..], b"x"].concat()).is_err());
+        let vote = Vote { leader_id: leader(4, 2), committed: false };
+        let last = Some(LogId::new(leader(1, 2), 3));
+        let mut ask = VoteRequest::new(vote, last);
+        ask.leadership_transfer = true;
+        let bytes = encode(&VoteAsk::of(&ask)).expect("encodes");
+        assert_eq!(decode::<VoteAsk>(&bytes).expect("decodes").request(), ask);
+        let response = AppendEntriesResponse::PartialSuccess(last);
+        let bytes = encode(&AppendAnswer::of(&response)).expect("encodes");
+        assert_eq!(decode::<AppendAnswer>(&bytes).expect("decodes").response(), response);
+    }
+}
