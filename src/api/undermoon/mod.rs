@@ -23,6 +23,7 @@ use axum::{
 };
 
 use self::{error::Failure, route::Generation};
+pub use self::wire_document::{DocumentError, decode as decode_document};
 use super::{Edge, profile::Profile};
 use crate::client::proxy::{ProxyClient, RespProxyClient};
 

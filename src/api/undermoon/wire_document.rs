@@ -16,16 +16,21 @@ const VERSION: &str = "mem-broker-0.2";
 const OLD_VERSION: &str = "mem-broker-0.1";
 
 /// Why a body is no document.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum DocumentError {
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
     /// The version is missing or unknown; looked at before anything else.
+    #[error("the version of the metadata is missing or unknown")]
     Version,
     /// Not JSON, a member is missing, or has another type.
+    #[error("the metadata does not decode: {0}")]
     Json(String),
 }
 
-/// Reads a document of either version.
-pub(super) fn decode(body: &[u8]) -> Result<Document, DocumentError> {
+/// Reads a stored document of either version; its content is not judged.
+///
+/// # Errors
+/// [`DocumentError`].
+pub fn decode(body: &[u8]) -> Result<Document, DocumentError> {
     let json = |error: serde_json::Error| DocumentError::Json(error.to_string());
     if body.trim_ascii_start().starts_with(b"{") {
         let versioned: Versioned = serde_json::from_slice(body).map_err(json)?;
