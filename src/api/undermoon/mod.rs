@@ -22,8 +22,8 @@ use axum::{
     routing::any,
 };
 
-use self::{error::Failure, route::Generation};
 pub use self::wire_document::{DocumentError, decode as decode_document};
+use self::{error::Failure, route::Generation};
 use super::{Edge, profile::Profile};
 use crate::client::proxy::{ProxyClient, RespProxyClient};
 

@@ -14,7 +14,7 @@ use super::{
     wire,
 };
 use crate::{
-    api::Visit,
+    api::{Visit, identity},
     broker::{Call, ReadMode},
     client::proxy::ProxyClient,
     domain::undermoon::{Action, query},
@@ -83,7 +83,11 @@ pub(super) async fn recover_epoch(
     drop(view);
     let gathered = gather(&family.proxies, addresses, Instant::now() + GATHER_TIMEOUT).await;
     let deadline = Instant::now() + family.edge.settings.request_timeout;
-    let call = Call { deadline, ..visit.call.clone() };
+    // What the proxies say differs from attempt to attempt, so a repeat is a wish of its own; it
+    // raises the epoch once more, which is harmless.
+    let step = format!("recover {}", gathered.highest);
+    let request_id = visit.call.request_id.map(|id| identity::derived(id, &step));
+    let call = Call { request_id, deadline, ..visit.call.clone() };
     let action = Action::RecoverEpoch { epoch_seen: gathered.highest };
     let (_, done) = propose(family, &call, dialect, action).await?;
     let mut response = json(&wire::RecoveryJson { failed_addresses: gathered.failed })?;
