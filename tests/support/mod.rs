@@ -5,5 +5,8 @@
 
 pub mod cluster;
 pub mod compare;
+pub mod coordinator;
 pub mod process;
+pub mod resp;
+pub mod server_proxy;
 pub mod writers;

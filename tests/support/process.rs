@@ -131,7 +131,7 @@ impl Drop for Replica {
         if let Some(child) = &self.child {
             // A stopped process cannot be waited for.
             let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));
-            drop(kill(pid, Signal::SIGCONT));
+            let _ = kill(pid, Signal::SIGCONT);
         }
         self.kill();
     }
