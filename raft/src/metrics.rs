@@ -1,5 +1,16 @@
 //! Every metric of this crate, by name.
 
+/// Counter, proposals: what became of them on the replica that was asked; label `outcome`.
+pub(crate) const PROPOSALS_TOTAL: &str = "quorate_raft_proposals_total";
+/// Gauge, proposals: taken by this replica as the leader and not answered yet.
+pub(crate) const PROPOSALS_IN_FLIGHT: &str = "quorate_raft_proposals_in_flight";
+/// Counter, attempts: proposals handed to the leader over the peer port; label `outcome`.
+pub(crate) const FORWARDS_TOTAL: &str = "quorate_raft_forwards_total";
+/// Counter, changes: how often another leader, or none, became known.
+pub(crate) const LEADER_CHANGES_TOTAL: &str = "quorate_raft_leader_changes_total";
+/// Counter, requests: refused on the peer port because of who sent them or whom they name.
+pub(crate) const PEER_REFUSALS_TOTAL: &str = "quorate_raft_peer_refusals_total";
+
 /// Histogram, seconds: one synced write of the log, from hand-over to return.
 pub(crate) const LOG_SYNC_SECONDS: &str = "quorate_raft_log_sync_seconds";
 /// Histogram, entries: how many entries one synced write carried.

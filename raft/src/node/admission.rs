@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use metrics::gauge;
 use tokio::sync::watch;
+
+use crate::metrics::PROPOSALS_IN_FLIGHT;
 
 /// Bounds the proposals in flight, by count and by bytes.
 #[derive(Debug)]
@@ -43,8 +46,14 @@ impl Admission {
         }
         taken.proposals += 1;
         taken.bytes += bytes;
-        self.in_flight.send_replace(taken.proposals);
+        self.publish(&taken);
         Some(Permit { admission: self.clone(), bytes })
+    }
+
+    fn publish(&self, taken: &Taken) {
+        #[allow(clippy::cast_precision_loss)]
+        gauge!(PROPOSALS_IN_FLIGHT).set(taken.proposals as f64);
+        self.in_flight.send_replace(taken.proposals);
     }
 
     /// How many proposals are in flight.
@@ -64,7 +73,7 @@ impl Drop for Permit {
         let mut taken = self.admission.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.proposals -= 1;
         taken.bytes -= self.bytes;
-        self.admission.in_flight.send_replace(taken.proposals);
+        self.admission.publish(&taken);
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use metrics::counter;
 use openraft::{Instant as _, Raft, ServerState, async_runtime::WatchReceiver};
 use tokio::{
     sync::{Semaphore, watch},
@@ -21,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Leadership, admission::Admission, age::Contact};
 use crate::{
     Config, Machine, ReplicaId,
+    metrics::LEADER_CHANGES_TOTAL,
     storage::{Board, Fatal, LogStore, MachineStore, Snapshots, identity::Identity},
     transport::{Credentials, Name, Peers, Target},
     types::{Peer, StoredMembership, TypeConfig},
@@ -181,6 +183,7 @@ impl<M: Machine> Core<M> {
         self.leadership.send_if_modified(|present| {
             let is_new = *present != leadership;
             if is_new && (leadership.leader, leadership.term) != (present.leader, present.term) {
+                counter!(LEADER_CHANGES_TOTAL).increment(1);
                 tracing::info!(
                     replica = self.here(),
                     term = leadership.term,

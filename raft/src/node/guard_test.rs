@@ -8,10 +8,10 @@ use reqwest::header::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    Node, StartError,
+    Node, ProposeError, ReadError, ReadMode, Role, StartError,
     storage::identity::{Identity, cluster_of},
     testing::{
-        harness::{Cluster, PATIENCE, current, put},
+        harness::{Cluster, PATIENCE, current, local, put, soon},
         register::Registers,
     },
     transport::{Credentials, Name, route},
@@ -181,4 +181,36 @@ async fn the_peer_port_refuses_strangers_on_every_route() {
     assert_eq!(node.status().term, term);
     assert_eq!(put(node, "a", 1).await.unwrap().term, term);
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_of_the_disk_nothing_is_served_any_more() {
+    let mut cluster = Cluster::started(3).await;
+    let leader = cluster.leader().await;
+    let node = cluster.take(leader);
+    node.core.fatal.raise("the disk is gone");
+    assert_eq!(timeout(PATIENCE, node.fatal()).await.unwrap(), "the disk is gone");
+    let refused = put(&node, "a", 1).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotAccepted { .. }), "{refused}");
+    for mode in [local(), ReadMode::Linearizable] {
+        assert!(matches!(node.read(mode, soon()).await, Err(ReadError::NotReady)));
+    }
+    let status = node.status();
+    assert_eq!((status.role, status.is_ready), (Role::Shutdown, false));
+    // Its peers get no answer from it either, and go on without it once the program has exited.
+    node.abort().await;
+    let survivor = cluster.nodes().next().unwrap().1.clone();
+    put(&survivor, "a", 2).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_core_that_ends_by_itself_is_fatal() {
+    let mut cluster = Cluster::started(1).await;
+    let node = cluster.take(1);
+    node.core.raft.shutdown().await.unwrap();
+    let message = timeout(PATIENCE, node.fatal()).await.unwrap();
+    assert!(message.contains("the raft core stopped"), "{message}");
+    assert!(!node.watch_leadership().borrow().is_leader_here);
+    node.abort().await;
 }

@@ -38,7 +38,7 @@ use crate::{
     storage::{identity::hex, state_digest},
 };
 
-/// One replica; cheap to clone.
+/// One replica; cheap to clone. Dropping it does not stop it; see [`Node::shutdown`].
 pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
 }
@@ -120,7 +120,7 @@ pub struct Digest {
 
 impl<M: Machine> Node<M> {
     /// Waits until the start barrier is passed: this replica has caught up with everything any
-    /// replica may have shown before it started.
+    /// replica may have shown before it started. Never resolves on a replica that stops before.
     pub async fn wait_ready(&self) {
         // The sender lives in `self`, so the channel cannot close while this waits.
         drop(self.core.is_ready.subscribe().wait_for(|is_ready| *is_ready).await);

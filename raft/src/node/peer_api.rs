@@ -12,12 +12,14 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
+use metrics::counter;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use super::{core::Core, propose::Tried, receive};
 use crate::{
     Machine,
+    metrics::PEER_REFUSALS_TOTAL,
     transport::{
         BODY_BYTES_MAX, Caller, ENTRY_BODY_BYTES_MAX, header, route,
         status::{BUSY, FAILED, MALFORMED, NOT_LEADER, STOPPED, STRANGER, TOO_LARGE, UNKNOWN},
@@ -30,6 +32,8 @@ use crate::{
 
 /// How long a forwarded proposal is waited for when the sender does not say.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest such wait.
+const PATIENCE_MAX: Duration = Duration::from_secs(600);
 /// A body that stops arriving is given up after this long.
 const BODY_STALL: Duration = Duration::from_secs(10);
 
@@ -77,6 +81,11 @@ impl<M: Machine> Core<M> {
     /// Checks who sends a request, and whether it means this disk.
     pub(crate) fn admit(&self, request: &Request) -> Result<Caller, Reject> {
         let caller = self.identify(request)?;
+        self.check_disks(&caller).inspect_err(|_| counter!(PEER_REFUSALS_TOTAL).increment(1))?;
+        Ok(caller)
+    }
+
+    fn check_disks(&self, caller: &Caller) -> Result<(), Reject> {
         if !caller.is_addressed_to_disk {
             return Err(Reject::new(STRANGER, "the request does not name the disk it is for"));
         }
@@ -87,13 +96,14 @@ impl<M: Machine> Core<M> {
                 STRANGER,
                 format!("replica {} is known here with another disk", caller.from.id),
             )),
-            _ => Ok(caller),
+            _ => Ok(()),
         }
     }
 
     fn identify(&self, request: &Request) -> Result<Caller, Reject> {
         let checked = self.credentials.check(request.headers());
         let caller = checked.map_err(|refusal| {
+            counter!(PEER_REFUSALS_TOTAL).increment(1);
             tracing::warn!(%refusal, "a peer request was refused");
             Reject::new(STRANGER, refusal)
         })?;
@@ -157,7 +167,7 @@ async fn propose<M: Machine>(
     if number(&request, header::HOPS) != Some(1) {
         return Err(Reject::new(MALFORMED, "a proposal is forwarded once"));
     }
-    let patience = number(&request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis);
+    let patience = patience_of(&request);
     if !core.leadership().is_leader_here {
         // Before the body is read: it may be large, and is for another replica.
         return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
@@ -182,7 +192,7 @@ async fn read_index<M: Machine>(
     if !core.leadership().is_leader_here {
         return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
     }
-    let patience = number(&request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis);
+    let patience = patience_of(&request);
     let index = timeout(patience, core.own_read_index()).await;
     match index {
         Ok(Ok(index)) => reply(&ReadIndexAnswer { index }),
@@ -210,6 +220,11 @@ impl<M: Machine> Core<M> {
             known: membership.nodes().map(|(id, peer)| (*id, peer.incarnation)).collect(),
         }
     }
+}
+
+/// How long the sender waits for the answer.
+fn patience_of(request: &Request) -> Duration {
+    number(request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis).min(PATIENCE_MAX)
 }
 
 fn number(request: &Request, name: &str) -> Option<u64> {

@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use metrics::counter;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::{
     sync::watch,
@@ -17,6 +18,7 @@ use super::{Applied, Leadership, core::Core};
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
+    metrics::{FORWARDS_TOTAL, PROPOSALS_TOTAL},
     transport::{
         CallError, Line,
         client::Request,
@@ -106,6 +108,23 @@ impl<M: Machine> Core<M> {
         proposal: &Proposal<M::Command>,
         deadline: Instant,
     ) -> Result<Applied<M::Reply>, ProposeError> {
+        let result = self.propose_once(proposal, deadline).await;
+        let outcome = match &result {
+            Ok(applied) if applied.is_duplicate => "duplicate",
+            Ok(_) => "applied",
+            Err(ProposeError::NotAccepted { .. }) => "not_accepted",
+            Err(ProposeError::Unknown { .. }) => "unknown",
+            Err(_) => "refused",
+        };
+        counter!(PROPOSALS_TOTAL, "outcome" => outcome).increment(1);
+        result
+    }
+
+    async fn propose_once(
+        &self,
+        proposal: &Proposal<M::Command>,
+        deadline: Instant,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
         let entry =
             entry::encode(proposal).map_err(|error| ProposeError::Invalid(error.to_string()))?;
         let answer = self.place(&entry, deadline).await?;
@@ -169,10 +188,17 @@ impl<M: Machine> Core<M> {
 
     async fn attempt(&self, leader: ReplicaId, entry: &Bytes, deadline: Instant) -> Tried {
         if leader == self.here() {
-            self.append(entry.clone()).await
-        } else {
-            self.forward(leader, entry.clone(), deadline).await
+            return self.append(entry.clone()).await;
         }
+        let tried = self.forward(leader, entry.clone(), deadline).await;
+        let outcome = match &tried {
+            Tried::Done(_) => "applied",
+            Tried::Refused(_) => "not_accepted",
+            Tried::Busy { .. } => "busy",
+            Tried::Doubtful(_) | Tried::Dead(_) => "unknown",
+        };
+        counter!(FORWARDS_TOTAL, "outcome" => outcome).increment(1);
+        tried
     }
 
     /// Appends a proposal as the leader and waits until it is applied.

@@ -9,6 +9,8 @@ use crate::Machine;
 
 /// How often it is checked whether a snapshot is due.
 const CHECK: Duration = Duration::from_millis(250);
+/// A snapshot that was asked for and did not appear is asked for again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 impl<M: Machine> Core<M> {
     /// Takes snapshots whenever one of the bounds is reached, until the node stops.
@@ -22,7 +24,7 @@ impl<M: Machine> Core<M> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut since = Instant::now();
         let mut bytes_then = self.appended_bytes();
-        let mut asked_at = None;
+        let mut asked: Option<(Option<u64>, Instant)> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -43,9 +45,11 @@ impl<M: Machine> Core<M> {
                 && (entries >= policy.entries_max
                     || self.appended_bytes() - bytes_then >= policy.log_bytes_max
                     || since.elapsed() >= policy.age_max);
-            // One that is being written is not asked for again.
-            if is_due && asked_at != Some(covered) {
-                asked_at = Some(covered);
+            // One that is being written is not asked for again, unless nothing comes of it.
+            let is_asked =
+                asked.is_some_and(|(then, at)| then == covered && at.elapsed() < ASK_AGAIN);
+            if is_due && !is_asked {
+                asked = Some((covered, Instant::now()));
                 tracing::debug!(replica = self.here(), applied, "a snapshot is due");
                 if self.raft.trigger().snapshot().await.is_err() {
                     return;

@@ -33,6 +33,6 @@ pub(crate) mod wire;
 
 pub(crate) use disk::{Disk, Opened};
 pub(crate) use fatal::Fatal;
-pub(crate) use log::{LogStore, RawEntry};
+pub(crate) use log::LogStore;
 pub(crate) use machine_store::{Board, MachineStore};
-pub(crate) use snapshot::{Receiving, SnapshotFile, Snapshots, state_digest};
+pub(crate) use snapshot::{SnapshotFile, Snapshots, state_digest};

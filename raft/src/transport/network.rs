@@ -43,6 +43,8 @@ use crate::{
 
 /// Read from a snapshot file at once.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// A single large entry may move that slowly, over the wire and onto the disk.
+const SLOWEST_BYTES_PER_SECOND: usize = 4 * 1024 * 1024;
 /// How often a transfer is checked for progress.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 /// First byte of the last part of the answer to a snapshot; zeros before it mean that the receiver
@@ -101,11 +103,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// How long an append may take: long enough for a large one on a slow disk.
-    fn append_patience(&self, option: &RPCOption) -> Duration {
+    fn append_patience(&self, option: &RPCOption, bytes: usize) -> Duration {
         if self.line == Line::Heartbeat {
             return option.soft_ttl();
         }
+        let large = u32::try_from(bytes / SLOWEST_BYTES_PER_SECOND).unwrap_or(u32::MAX);
         Duration::from_millis(1000.max(4 * self.timers.election_max_ms))
+            + Duration::from_secs(1) * large
     }
 
     fn vote_patience(&self) -> Duration {
@@ -221,9 +225,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let append = wire::encode_append(&rpc)
             .map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let patience = self.append_patience(&option, append.body.len());
         let request = Request::new(route::APPEND, append.body)
             .with(header::ENTRIES, u64::from(append.entries));
-        let patience = self.append_patience(&option);
         let answer: AppendAnswer = self.ask(request, patience, RPCTypes::AppendEntries).await?;
         Ok(match (answer.response(), append.cut_after) {
             (AppendEntriesResponse::Success, Some(last)) => {
