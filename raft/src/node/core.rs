@@ -147,33 +147,30 @@ impl<M: Machine> Core<M> {
     /// Follows the core: who leads, who belongs to the cluster, whether the core still runs. Ends
     /// with the core.
     pub(crate) async fn follow(self: Arc<Self>) {
-        let mut metrics = self.raft.metrics();
+        // These change with leader, term and membership alone, unlike the whole of the metrics.
+        let mut metrics = self.raft.server_metrics();
         loop {
             // Cloned out at once: the core waits for whoever holds a reference into the watch.
-            let (leadership, membership, stopped) = {
-                let metrics = metrics.borrow_watched();
+            let (leadership, membership) = {
+                let metrics = metrics.borrow_and_update();
                 let is_leader_here = metrics.state == ServerState::Leader
                     && metrics.current_leader == Some(metrics.id);
                 let leadership = Leadership {
-                    term: metrics.current_term,
+                    term: metrics.vote.leader_id.term,
                     leader: metrics.current_leader,
                     is_leader_here,
                 };
-                let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
-                (leadership, metrics.membership_config.clone(), stopped)
+                (leadership, metrics.membership_config.clone())
             };
             if !Arc::ptr_eq(&self.membership.load(), &membership) {
                 self.membership.store(membership);
             }
-            if stopped.is_none() {
-                self.set_leadership(leadership);
-            }
-            let ended = match stopped {
-                Some(reason) => Some(reason),
-                None => metrics.changed().await.err().map(|_| "its task is gone".to_owned()),
-            };
-            if let Some(reason) = ended {
-                self.ended(&reason);
+            self.set_leadership(leadership);
+            if metrics.changed().await.is_err() {
+                let metrics = self.raft.metrics();
+                let reason =
+                    metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+                self.ended(&reason.unwrap_or_else(|| "its task is gone".to_owned()));
                 return;
             }
         }
