@@ -1,11 +1,33 @@
 //! What the edges of the program see of the replicated log: propose, view, watch.
+//!
+//! A [`Broker`] is one replica. Until that replica has caught up and the cluster is founded, it
+//! neither takes a proposal nor shows a state.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+pub mod engine;
+mod founding;
 
-use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId, Status};
-use tokio::time::Instant;
+use std::{fmt, io, ops::Deref, time::Duration};
 
-use crate::domain::{Command, Reply, State};
+use quorate_raft::{Node, Proposal};
+pub use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+pub use self::founding::Foundation;
+use self::{
+    engine::{Digest, Leadership, RawEntry, ReplicaId, StartError, Status, TransferError},
+    founding::Progress,
+};
+use crate::{
+    clock,
+    domain::{Command, Reply, State},
+    replica::Replica,
+};
+
+/// When a caller may try again that came before the replica was ready.
+const NOT_READY_RETRY_MS: u64 = 1_000;
 
 /// One call of a client, as far as the log cares.
 #[derive(Clone, Debug)]
@@ -41,4 +63,180 @@ pub struct Position {
     pub leader: Option<u64>,
     /// Milliseconds since this replica knew itself current.
     pub age_ms: u64,
+}
+
+/// A published state, and where its replica stood.
+pub struct View(quorate_raft::View<Replica>);
+
+impl View {
+    /// Where the replica stood.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let View(view) = self;
+        Position { index: view.index, term: view.term, leader: view.leader, age_ms: view.age_ms }
+    }
+}
+
+impl Deref for View {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.0
+    }
+}
+
+/// One replica; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    node: Node<Replica>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Starts the replica. `foundation` is used only if it founds a new cluster.
+    ///
+    /// # Errors
+    /// [`StartError`], with a message for the operator.
+    pub async fn start(config: engine::Config, foundation: Foundation) -> Result<Self, StartError> {
+        let node = Node::start(config, Replica::default()).await?;
+        let (sender, progress) = watch::channel(Progress::default());
+        tokio::spawn(founding::found(node.clone(), foundation, sender));
+        Ok(Self { node, progress })
+    }
+
+    /// Has a command applied, wherever the leader is, and waits for its reply.
+    ///
+    /// # Errors
+    /// [`ProposeError`], which tells what may be retried.
+    pub async fn propose(&self, call: &Call, command: Command) -> Result<Done, ProposeError> {
+        let mut progress = self.progress.clone();
+        let founded = progress.wait_for(|progress| *progress == Progress::Founded);
+        if !matches!(timeout_at(call.deadline, founded).await, Ok(Ok(_))) {
+            return Err(ProposeError::NotAccepted {
+                reason: "this replica has not caught up since it started",
+                retry_after_ms: NOT_READY_RETRY_MS,
+            });
+        }
+        let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
+        let actor = call.actor.clone();
+        let proposal = Proposal { request_id, actor, fence_term: None, command };
+        let applied = self.node.propose(proposal, call.deadline).await?;
+        Ok(Done { reply: applied.reply, index: applied.index, is_visible: applied.is_visible })
+    }
+
+    /// The state, once it is as current as asked.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn view(&self, mode: ReadMode, deadline: Instant) -> Result<View, ReadError> {
+        if !self.is_founded() {
+            return Err(ReadError::NotReady);
+        }
+        self.node.read(mode, deadline).await.map(View)
+    }
+
+    /// The state without any check; for positions and metrics.
+    #[must_use]
+    pub fn latest(&self) -> View {
+        View(self.node.latest())
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        clock::now_ms()
+    }
+
+    /// An id for a wish whose caller gave none.
+    #[must_use]
+    pub fn new_request_id(&self) -> RequestId {
+        RequestId(clock::random_id())
+    }
+
+    /// Whether the replica has caught up with a founded cluster.
+    #[must_use]
+    pub fn is_founded(&self) -> bool {
+        *self.progress.borrow() == Progress::Founded
+    }
+
+    /// What the replica says of itself and its peers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.node.status()
+    }
+
+    /// Who leads, and every change of it.
+    #[must_use]
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.node.watch_leadership()
+    }
+
+    /// Fingerprint of the state.
+    ///
+    /// # Errors
+    /// If the state does not encode, or the program is stopping.
+    pub async fn digest(&self) -> io::Result<Digest> {
+        self.node.digest().await
+    }
+
+    /// Raw entries `from..to`, at most `limit`, for inspection.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or no longer has the entries.
+    pub async fn log_entries(&self, from: u64, to: u64, limit: usize) -> io::Result<Vec<RawEntry>> {
+        self.node.log_entries(from, to, limit).await
+    }
+
+    /// Hands leadership to another replica; the most advanced one if `to` is `None`.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub async fn transfer_leadership(
+        &self,
+        to: Option<ReplicaId>,
+        timeout: Duration,
+    ) -> Result<ReplicaId, TransferError> {
+        self.node.transfer_leadership(to, timeout).await
+    }
+
+    /// Takes a snapshot now; returns the index it covers.
+    ///
+    /// # Errors
+    /// If nothing has been applied yet, or the replica stops.
+    pub async fn snapshot_now(&self) -> io::Result<u64> {
+        self.node.snapshot_now().await
+    }
+
+    /// Resolves, with a message for the operator, if the replica cannot go on. The program must
+    /// exit then.
+    pub async fn fatal(&self) -> String {
+        let mut progress = self.progress.clone();
+        let failed = async {
+            match progress.wait_for(|progress| matches!(progress, Progress::Failed(_))).await {
+                Ok(progress) => match &*progress {
+                    Progress::Failed(message) => message.to_string(),
+                    Progress::Waiting | Progress::Founded => {
+                        unreachable!("just waited for failure")
+                    }
+                },
+                // The founding task is done; it cannot fail any more.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            message = self.node.fatal() => message,
+            message = failed => message,
+        }
+    }
+
+    /// Stops the replica: hands over leadership, answers what is in flight, closes the disk.
+    pub async fn shutdown(&self, timeout: Duration) {
+        self.node.shutdown(timeout).await;
+    }
 }

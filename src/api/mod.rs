@@ -5,6 +5,7 @@
 //! whose promises it keeps ([`profile`]), and its encoding. A new family is one more folder, one
 //! field of [`Settings`] and one line in [`router`].
 
+pub mod admin;
 pub mod consistency;
 mod encoding;
 pub mod identity;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub requests_in_flight_max: usize,
     /// The undermoon family.
     pub undermoon: undermoon::Settings,
+    /// The admin family.
+    pub admin: admin::Settings,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             is_linearizable_by_default: false,
             requests_in_flight_max: limit::REQUESTS_IN_FLIGHT_MAX,
             undermoon: undermoon::Settings::default(),
+            admin: admin::Settings::default(),
         }
     }
 }
@@ -62,6 +66,7 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
     let edge = Arc::new(Edge::new(broker, settings));
     Router::new()
         .merge(undermoon::router(Arc::clone(&edge)))
+        .merge(admin::router(Arc::clone(&edge)))
         .layer(middleware::from_fn_with_state(edge, stamp))
 }
 

@@ -1,0 +1,111 @@
+//! Failures of the admin routes, as `{"error":{"code","message"}}`.
+
+use std::io;
+
+use axum::{
+    Json,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{
+    api::limit::Refusal,
+    broker::{ProposeError, ReadError, engine::TransferError},
+    domain::undermoon::Rejection,
+};
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Turned away before anything was asked.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Body or query do not decode.
+    #[error("{0}")]
+    Malformed(String),
+    /// The state machine refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The log did not take it, or may have.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The state could not be made as current as asked.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Leadership stays where it is.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The disk or the log could not do it.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// The answer has another kind than the command.
+    #[error("unexpected reply: {0}")]
+    Reply(String),
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(Refusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(Refusal::BodyTooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Refused(Refusal::BodySlow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Refused(Refusal::BodyBroken(_) | Refusal::BadHeader(_))
+            | Self::Malformed(_)
+            | Self::Propose(ProposeError::Invalid(_)) => StatusCode::BAD_REQUEST,
+            Self::Rejected(_)
+            | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
+            | Self::Transfer(_) => StatusCode::CONFLICT,
+            Self::Propose(ProposeError::NotAccepted { .. })
+            | Self::Read(ReadError::NotReady | ReadError::Stale { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Propose(ProposeError::Unknown { .. }) | Self::Read(ReadError::Timeout { .. }) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Disk(_) | Self::Reply(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Busy) => "overloaded",
+            Self::Refused(_) | Self::Malformed(_) => "invalid_request",
+            Self::Propose(ProposeError::Invalid(_)) => "invalid_request",
+            Self::Rejected(_) => "refused",
+            Self::Propose(ProposeError::NotAccepted { .. }) => "not_accepted",
+            Self::Propose(ProposeError::Unknown { .. }) => "outcome_unknown",
+            Self::Propose(ProposeError::RequestIdReused) => "request_id_reused",
+            Self::Propose(ProposeError::Fenced) => "fenced",
+            Self::Read(ReadError::NotReady) => "not_ready",
+            Self::Read(ReadError::Stale { .. }) => "stale",
+            Self::Read(ReadError::Timeout { .. }) => "timeout",
+            Self::Transfer(_) => "not_transferred",
+            Self::Disk(_) | Self::Reply(_) => "internal",
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = answer(self.status(), self.code(), &self.to_string());
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, 1.into());
+        }
+        response
+    }
+}
+
+/// Every path below `/quorate` without a route.
+pub(super) async fn no_route() -> Response {
+    answer(StatusCode::NOT_FOUND, "not_found", "no such route")
+}
+
+/// A route that does not take the method.
+pub(super) async fn no_method() -> Response {
+    answer(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the route has no such method")
+}
+
+fn answer(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}

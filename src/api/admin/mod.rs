@@ -1,0 +1,76 @@
+//! What operators and monitoring ask of a replica: health, metrics, status, settings.
+//!
+//! - `GET /livez`: the process is fine; never depends on other replicas.
+//! - `GET /readyz[?verbose]`: whether clients should be sent here.
+//! - `GET /metrics`: Prometheus text.
+//! - `GET /quorate/v1/status`, `/digest`, `/log?from=&to=`: what this replica knows and has.
+//! - `GET`, `PUT /quorate/v1/undermoon/settings`: replicated settings, changed through the log.
+//! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
+//!
+//! Errors are `{"error":{"code","message"}}`.
+
+mod error;
+mod health;
+mod routes;
+mod wire;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    routing::{any, get, post},
+};
+
+use super::Edge;
+
+/// Name of the family, in request ids and logs.
+const FAMILY: &str = "admin";
+/// Most entries one look at the log returns.
+const LOG_ENTRIES_MAX: usize = 1_000;
+/// Time for another replica to take over.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the program tells the family.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether the replica is stopping; shared by all listeners.
+    pub stopping: Stopping,
+}
+
+/// Set once, when the replica begins to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<AtomicBool>);
+
+impl Stopping {
+    /// From now on the replica is not ready.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The family's part of the client port.
+pub(super) fn router(edge: Arc<Edge>) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/quorate/v1/status", get(routes::status))
+        .route("/quorate/v1/digest", get(routes::digest))
+        .route("/quorate/v1/log", get(routes::log))
+        .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
+        .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
+        .route("/quorate/v1/snapshot", post(routes::snapshot))
+        .route("/quorate/{*path}", any(error::no_route))
+        .method_not_allowed_fallback(error::no_method)
+        .with_state(edge)
+}

@@ -1,0 +1,88 @@
+//! The command line; one file a noun.
+//!
+//! - `serve`: one replica.
+//! - `dev`: a whole cluster on loopback, for trying out.
+//! - `ctl`: what an operator asks of a running replica, over its client port.
+//! - `config`: explains a configuration.
+
+mod check;
+mod client;
+mod ctl;
+mod dev;
+pub mod output;
+mod serve;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// What a command comes to.
+type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
+
+/// Three replicas, one log: a highly available broker.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run one replica.
+    Serve(Box<serve::Arguments>),
+    /// Run a whole cluster on loopback, for trying out.
+    Dev(dev::Arguments),
+    /// Ask or tell a running replica something.
+    Ctl(ctl::Arguments),
+    /// Explain a configuration.
+    Config(check::Arguments),
+}
+
+/// Parses the command line and carries it out.
+///
+/// # Errors
+/// Whatever the command could not do, for people.
+pub async fn run() -> Outcome {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Verb::Serve(arguments) => serve::run(&arguments, innermost(&matches)).await,
+        Verb::Dev(arguments) => dev::run(&arguments).await,
+        Verb::Ctl(arguments) => ctl::run(&arguments).await,
+        Verb::Config(arguments) => check::run(&arguments, innermost(&matches)),
+    }
+}
+
+/// The matches of the subcommand that was given last.
+fn innermost(mut matches: &ArgMatches) -> &ArgMatches {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    matches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_a_replica_have_one_name_everywhere() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut options = 0;
+        for option in serve.get_arguments().filter(|option| option.get_env().is_some()) {
+            let id = option.get_id().as_str();
+            assert_eq!(option.get_long(), Some(id.replace('_', "-").as_str()));
+            let variable = option.get_env().and_then(|name| name.to_str());
+            assert_eq!(variable, Some(format!("QUORATE_{}", id.to_uppercase()).as_str()));
+            options += 1;
+        }
+        assert!(options > 40, "{options}");
+    }
+}

@@ -1,0 +1,256 @@
+//! `quorate serve`: one replica, from its configuration to its graceful stop.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{ArgMatches, Args};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Outcome, output};
+use crate::{
+    api::{self, admin::Stopping, profile::Profile, undermoon::ReplicaAddresses},
+    broker::{Broker, Foundation, engine::Role},
+    config::{
+        self, Config,
+        layer::{ConsistencyName, Layer, ProfileName},
+    },
+    domain::undermoon::document::Document,
+    server::{self, Limits, Server},
+    telemetry,
+};
+
+/// Between two looks at the gauges.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for another replica to take over.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for the engine to stop after the clients are served.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Arguments of `quorate serve`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// TOML file; variables and flags win over it.
+    #[arg(long, env = "QUORATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Stop when standard input ends, so that the replica does not outlive who started it.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+    #[command(flatten)]
+    layer: Layer,
+}
+
+pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome {
+    let resolved = config::load(arguments.config.as_deref(), &arguments.layer, matches)?;
+    let config = resolved.config;
+    telemetry::start_logging(&config.log_level, config.log_format)?;
+    telemetry::start_metrics()?;
+    for warning in &resolved.warnings {
+        tracing::warn!(warning, "configuration");
+    }
+    let mut signals = Signals::new(arguments.stop_with_stdin)?;
+    let ports = bind_all(&config).await?;
+    let import = metadata_to_import(&config).await?;
+    let foundation = Foundation { seed: config.seed.clone(), import };
+    let broker = tokio::select! {
+        started = Broker::start(config.engine(), foundation) => started?,
+        reason = signals.next() => {
+            tracing::info!(reason, "stopped before the start was over");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let stopping = Stopping::default();
+    let server = serve(&config, &broker, ports, &stopping);
+    tokio::spawn(measure(broker.clone()));
+    tokio::select! {
+        message = broker.fatal() => exit_after_failure(&message),
+        reason = signals.next() => tracing::info!(reason, "stopping"),
+    }
+    tokio::spawn(async move {
+        signals.next().await;
+        output::complain("quorate: stopped at once by a second signal");
+        process::exit(130);
+    });
+    tokio::select! {
+        message = broker.fatal() => exit_after_failure(&message),
+        () = stop(&config, &broker, &server, &stopping) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Only exiting tells the others that this replica is gone; nothing is worth waiting for.
+fn exit_after_failure(message: &str) -> ! {
+    tracing::error!(message, "the replica cannot go on");
+    output::complain(&format!("quorate: {message}"));
+    process::exit(1);
+}
+
+async fn bind_all(config: &Config) -> io::Result<Vec<TcpListener>> {
+    let mut ports = Vec::new();
+    for listener in &config.listeners {
+        ports.push(server::bind(&listener.address).await?);
+    }
+    Ok(ports)
+}
+
+fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &Stopping) -> Server {
+    let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
+    let limits =
+        Limits { connections_max: config.connections_max, head_timeout: config.head_timeout };
+    let server = Server::new(limits);
+    for (port, listener) in ports.into_iter().zip(&config.listeners) {
+        let settings = api::Settings {
+            request_timeout: config.request_timeout,
+            read_staleness_max: config.read_staleness_max,
+            is_linearizable_by_default: config.default_consistency == ConsistencyName::Linearizable,
+            requests_in_flight_max: config.requests_in_flight_max,
+            undermoon: api::undermoon::Settings {
+                profile: match listener.undermoon_profile {
+                    ProfileName::Document => Profile::Document,
+                    ProfileName::Program => Profile::Program,
+                },
+                replica_addresses: replica_addresses.clone(),
+            },
+            admin: api::admin::Settings { stopping: stopping.clone() },
+        };
+        if let Ok(address) = port.local_addr() {
+            let replica = config.replica_id;
+            tracing::info!(replica, %address, "clients are served");
+        }
+        server.serve(port, api::router(broker.clone(), settings));
+    }
+    server
+}
+
+/// The original broker's metadata. What is wrong with it matters only to a replica that is new.
+async fn metadata_to_import(config: &Config) -> io::Result<Option<Document>> {
+    let Some(path) = &config.import else { return Ok(None) };
+    match read_metadata(path).await {
+        Ok(document) => Ok(document),
+        Err(error) if is_new(&config.data_dir).await => {
+            let message = format!("the metadata {} cannot be imported: {error}", path.display());
+            Err(io::Error::new(error.kind(), message))
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "metadata file ignored");
+            Ok(None)
+        }
+    }
+}
+
+/// A missing file and `null` stand for an empty broker, as in the original.
+async fn read_metadata(path: &Path) -> io::Result<Option<Document>> {
+    let bytes = match tokio::fs::read(path).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), "there is no metadata to import");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if bytes.trim_ascii() == b"null" {
+        return Ok(None);
+    }
+    let document = api::undermoon::decode_document(&bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    document.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Some(document))
+}
+
+async fn is_new(data_dir: &Path) -> bool {
+    match tokio::fs::read_dir(data_dir).await {
+        Ok(mut entries) => !matches!(entries.next_entry().await, Ok(Some(_))),
+        Err(_) => true,
+    }
+}
+
+/// Stops in the order in which nobody notices: no new clients, another leader, answers to what
+/// was accepted, and only then the engine.
+async fn stop(config: &Config, broker: &Broker, server: &Server, stopping: &Stopping) {
+    let started = Instant::now();
+    stopping.set();
+    if broker.status().role == Role::Leader {
+        match broker.transfer_leadership(None, HAND_OVER_TIMEOUT).await {
+            Ok(leader) => tracing::info!(leader, "handed over"),
+            Err(error) => tracing::info!(%error, "not handed over"),
+        }
+    }
+    if !server.stop(config.stop_timeout).await {
+        tracing::warn!("requests were cut off");
+    }
+    broker.shutdown(CLOSE_TIMEOUT).await;
+    tracing::info!(elapsed_ms = started.elapsed().as_millis(), "stopped");
+}
+
+/// What makes the replica stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    stdin_ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Signals {
+    fn new(watches_stdin: bool) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stdin_ended: watches_stdin.then(watch_stdin),
+        })
+    }
+
+    /// Waits for the next reason to stop.
+    async fn next(&mut self) -> &'static str {
+        let stdin_ended = async {
+            match self.stdin_ended.take() {
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = stdin_ended => "end of standard input",
+        }
+    }
+}
+
+/// On a thread of its own, because a read of standard input cannot be cancelled and the runtime
+/// would wait for it.
+fn watch_stdin() -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || {
+        // Nothing is expected; its end and its failure mean the same.
+        drop(io::copy(&mut io::stdin(), &mut io::sink()));
+        drop(sender.send(()));
+    });
+    receiver
+}
+
+/// Keeps the gauges up to date.
+async fn measure(broker: Broker) {
+    let mut ticks = interval(GAUGE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let status = broker.status();
+        let flag = |is_set: bool| if is_set { 1.0 } else { 0.0 };
+        metrics::gauge!(telemetry::IS_LEADER).set(flag(status.role == Role::Leader));
+        metrics::gauge!(telemetry::IS_READY).set(flag(status.is_ready && broker.is_founded()));
+        metrics::gauge!(telemetry::TERM).set(status.term as f64);
+        metrics::gauge!(telemetry::LAST_LOG_INDEX).set(status.last_log_index as f64);
+        metrics::gauge!(telemetry::COMMIT_INDEX).set(status.commit_index as f64);
+        metrics::gauge!(telemetry::APPLIED_INDEX).set(status.applied_index as f64);
+        metrics::gauge!(telemetry::SNAPSHOT_INDEX).set(status.snapshot_index as f64);
+        let age = status.age_ms.map_or(f64::INFINITY, |age_ms| age_ms as f64 / 1_000.0);
+        metrics::gauge!(telemetry::STATE_AGE_SECONDS).set(age);
+        telemetry::tidy_metrics();
+    }
+}

@@ -1,0 +1,420 @@
+//! What a replica is told: a TOML file, below environment variables, below flags.
+//!
+//! Begin with [`layer::Layer`], which has every option; [`source`] says which source wins, and
+//! [`Config`] is what has been judged and can be used. Unknown keys of the file are errors.
+
+pub mod layer;
+pub mod source;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::ArgMatches;
+
+use self::layer::{CompressionName, ConsistencyName, Layer, LogFormat, ProfileName};
+use crate::{
+    broker::engine::{self, PeerConfig, SnapshotPolicy, Timers, WindowLimits},
+    clock,
+    domain::undermoon::{
+        config::{ClusterConfig, CompressionStrategy, MigrationConfig},
+        settings::{Seed, Settings},
+    },
+};
+pub use source::Origin;
+
+/// Token of a cluster whose operator gave none; accepted on loopback only.
+const TOKEN_DEFAULT: &str = "quorate";
+/// Most founding replicas; more only make every write slower.
+const PEERS_MAX: usize = 7;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file has unknown keys or values.
+    #[error("the configuration file {path} is wrong: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value cannot work.
+    #[error("the configuration cannot work: {0}")]
+    Invalid(String),
+}
+
+fn invalid(reason: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid(reason.into())
+}
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("******")
+    }
+}
+
+/// One client listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// `host:port`; port 0 lets the system pick.
+    pub address: String,
+    /// Whose promises `/api/v2` keeps here.
+    pub undermoon_profile: ProfileName,
+}
+
+/// Everything a replica needs to know, judged.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica.
+    pub replica_id: u64,
+    /// All founding replicas.
+    pub peers: Vec<PeerConfig>,
+    /// Names the cluster.
+    pub cluster_token: Secret,
+    /// Where the replica keeps everything.
+    pub data_dir: PathBuf,
+    /// Where other replicas connect.
+    pub peer_listen: String,
+    /// Intervals of the protocol.
+    pub timers: Timers,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// Time for an ordinary request.
+    pub request_timeout: Duration,
+    /// Oldest local state that is served; `None` serves any.
+    pub read_staleness_max: Option<Duration>,
+    /// How current reads are that do not say it themselves.
+    pub default_consistency: ConsistencyName,
+    /// Most requests at a time on one listener.
+    pub requests_in_flight_max: usize,
+    /// Most open client connections.
+    pub connections_max: usize,
+    /// Time for the head of a request to arrive.
+    pub head_timeout: Duration,
+    /// Time to finish accepted requests when stopping.
+    pub stop_timeout: Duration,
+    /// Most proposals in flight on the leader.
+    pub proposals_in_flight_max: usize,
+    /// Most bytes of proposals in flight on the leader.
+    pub proposal_bytes_in_flight_max: usize,
+    /// When a snapshot is taken.
+    pub snapshot: SnapshotPolicy,
+    /// How long request ids are remembered.
+    pub window: WindowLimits,
+    /// Replicated settings of a new cluster.
+    pub seed: Seed,
+    /// First value of the list behind GET config.
+    pub replica_addresses: Vec<String>,
+    /// Metadata of the original broker to import when founding.
+    pub import: Option<PathBuf>,
+    /// What is logged.
+    pub log_level: String,
+    /// Shape of log lines.
+    pub log_format: LogFormat,
+    /// Tests only.
+    pub unsafe_leader_restore: bool,
+}
+
+/// A configuration with its explanation.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What holds.
+    pub config: Config,
+    /// Key, value and origin of every option, in the order of their names.
+    pub explained: Vec<(String, String, Origin)>,
+    /// What an operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Reads all sources and judges what they say.
+///
+/// # Errors
+/// [`ConfigError`], naming the option.
+pub fn load(
+    file: Option<&Path>,
+    flags: &Layer,
+    matches: &ArgMatches,
+) -> Result<Resolved, ConfigError> {
+    let merged = source::merge(file, flags, matches)?;
+    let mut warnings = merged.warnings;
+    let config = judge(merged.layer, &mut warnings)?;
+    let shown = merged.origins.into_iter().filter(|(key, _)| key != "unsafe_leader_restore");
+    let explained = shown.map(|(key, (value, origin))| {
+        let value = match value {
+            _ if key == "cluster_token" => "******".to_owned(),
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        (key, value, origin)
+    });
+    Ok(Resolved { config, explained: explained.collect(), warnings })
+}
+
+impl Config {
+    /// What the engine is told.
+    pub fn engine(&self) -> engine::Config {
+        engine::Config {
+            replica_id: self.replica_id,
+            cluster_token: self.cluster_token.0.clone(),
+            peers: self.peers.clone(),
+            data_dir: self.data_dir.clone(),
+            peer_listen: self.peer_listen.clone(),
+            timers: self.timers,
+            proposals_in_flight_max: self.proposals_in_flight_max,
+            proposal_bytes_in_flight_max: self.proposal_bytes_in_flight_max,
+            snapshot: self.snapshot,
+            window: self.window,
+            wall_clock_ms: clock::now_ms,
+            unsafe_leader_restore: self.unsafe_leader_restore,
+        }
+    }
+}
+
+/// Every option has a default, so an absent one is a slip of this module.
+fn given<T>(value: Option<T>, key: &str) -> Result<T, ConfigError> {
+    value.ok_or_else(|| invalid(format!("{key} has no value")))
+}
+
+fn above_zero(value: Option<u64>, key: &str) -> Result<usize, ConfigError> {
+    let value = given(value, key)?;
+    match usize::try_from(value) {
+        Ok(0) => Err(invalid(format!("{key} must be above zero"))),
+        Ok(value) => Ok(value),
+        Err(_) => Err(invalid(format!("{key} is too large"))),
+    }
+}
+
+fn milliseconds(value: Option<u64>, key: &str) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_millis(above_zero(value, key)? as u64))
+}
+
+fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError> {
+    let profile = given(layer.undermoon_profile, "undermoon_profile")?;
+    let listen = given(layer.listen.clone(), "listen")?;
+    let listeners =
+        listen.iter().map(|text| listener(text, profile)).collect::<Result<Vec<_>, _>>()?;
+    let first = listeners.first().ok_or_else(|| invalid("listen is empty"))?;
+    let cluster = cluster(&layer, first, warnings)?;
+    let staleness_ms = given(layer.read_staleness_max_ms, "read_staleness_max_ms")?;
+    let recover = given(layer.recover_from_meta_file, "recover_from_meta_file")?;
+    if recover && layer.meta_filename.is_none() {
+        return Err(invalid("recover_from_meta_file needs meta_filename"));
+    }
+    Ok(Config {
+        replica_id: cluster.replica_id,
+        peers: cluster.peers,
+        cluster_token: cluster.token,
+        peer_listen: cluster.peer_listen,
+        data_dir: given(layer.data_dir.clone(), "data_dir")?,
+        timers: timers(&layer)?,
+        listeners,
+        request_timeout: milliseconds(layer.request_timeout_ms, "request_timeout_ms")?,
+        read_staleness_max: (staleness_ms > 0).then(|| Duration::from_millis(staleness_ms)),
+        default_consistency: given(layer.default_consistency, "default_consistency")?,
+        requests_in_flight_max: above_zero(layer.requests_in_flight_max, "requests_in_flight_max")?,
+        connections_max: above_zero(layer.connections_max, "connections_max")?,
+        head_timeout: milliseconds(layer.head_timeout_ms, "head_timeout_ms")?,
+        stop_timeout: milliseconds(layer.stop_timeout_ms, "stop_timeout_ms")?,
+        proposals_in_flight_max: above_zero(
+            layer.proposals_in_flight_max,
+            "proposals_in_flight_max",
+        )?,
+        proposal_bytes_in_flight_max: above_zero(
+            layer.proposal_bytes_in_flight_max,
+            "proposal_bytes_in_flight_max",
+        )?,
+        snapshot: snapshot(&layer)?,
+        window: window(&layer)?,
+        seed: seed(&layer)?,
+        replica_addresses: layer.replica_addresses.unwrap_or_default(),
+        import: layer.meta_filename.filter(|_| recover),
+        log_level: given(layer.log_level, "log_level")?,
+        log_format: given(layer.log_format, "log_format")?,
+        unsafe_leader_restore: layer.unsafe_leader_restore.unwrap_or(false),
+    })
+}
+
+/// Reads `HOST:PORT[?undermoon=PROFILE]`.
+fn listener(text: &str, default: ProfileName) -> Result<Listener, ConfigError> {
+    let (address, profile) = match text.split_once('?') {
+        None => (text, default),
+        Some((address, "undermoon=document")) => (address, ProfileName::Document),
+        Some((address, "undermoon=program")) => (address, ProfileName::Program),
+        Some(_) => {
+            let shape = "HOST:PORT or HOST:PORT?undermoon=document|program";
+            return Err(invalid(format!("listen is {shape}, not {text}")));
+        }
+    };
+    check_address(address, "listen")?;
+    Ok(Listener { address: address.to_owned(), undermoon_profile: profile })
+}
+
+fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {
+    let is_good = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if is_good { Ok(()) } else { Err(invalid(format!("{key} is HOST:PORT, not {text}"))) }
+}
+
+struct Cluster {
+    replica_id: u64,
+    peers: Vec<PeerConfig>,
+    token: Secret,
+    peer_listen: String,
+}
+
+fn cluster(
+    layer: &Layer,
+    first: &Listener,
+    warnings: &mut Vec<String>,
+) -> Result<Cluster, ConfigError> {
+    let given_peers = layer.peers.clone().unwrap_or_default();
+    let mut peers = given_peers.iter().map(|text| peer(text)).collect::<Result<Vec<_>, _>>()?;
+    if peers.is_empty() {
+        let peer_addr = layer.peer_listen.clone().unwrap_or_else(|| "127.0.0.1:7800".to_owned());
+        let client_url = format!("http://{}", first.address);
+        peers.push(PeerConfig { id: layer.replica_id.unwrap_or(1), peer_addr, client_url });
+    }
+    let replica_id = match layer.replica_id {
+        Some(id) => id,
+        None if peers.len() == 1 => peers[0].id,
+        None => return Err(invalid("replica_id is missing: which of the peers is this replica?")),
+    };
+    let here = peers.iter().find(|peer| peer.id == replica_id);
+    let here =
+        here.ok_or_else(|| invalid(format!("replica_id {replica_id} is none of the peers")))?;
+    let peer_listen = layer.peer_listen.clone().unwrap_or_else(|| here.peer_addr.clone());
+    check_address(&peer_listen, "peer_listen")?;
+    check_peers(&peers, warnings)?;
+    let token = given(layer.cluster_token.clone(), "cluster_token")?;
+    let is_on_loopback =
+        peers.iter().all(|peer| is_loopback(&peer.peer_addr)) && is_loopback(&peer_listen);
+    if token.is_empty() || (token == TOKEN_DEFAULT && !is_on_loopback) {
+        return Err(invalid("cluster_token must be a secret of your own beyond loopback"));
+    }
+    Ok(Cluster { replica_id, peers, token: Secret(token), peer_listen })
+}
+
+/// Reads `ID=HOST:PORT[/CLIENT-URL]`.
+fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
+    let shape =
+        || invalid(format!("a peer is ID=HOST:PORT or ID=HOST:PORT/CLIENT-URL, not {text}"));
+    let (id, rest) = text.split_once('=').ok_or_else(shape)?;
+    let id: u64 = id.trim().parse().map_err(|_| shape())?;
+    let (peer_addr, client_url) = rest.split_once('/').unwrap_or((rest, ""));
+    check_address(peer_addr, "a peer's address")?;
+    let is_url = client_url.is_empty() || client_url.starts_with("http://");
+    if id == 0 || !is_url {
+        return Err(shape());
+    }
+    let client_url = client_url.trim_end_matches('/').to_owned();
+    Ok(PeerConfig { id, peer_addr: peer_addr.to_owned(), client_url })
+}
+
+fn check_peers(peers: &[PeerConfig], warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    for (place, peer) in peers.iter().enumerate() {
+        for other in &peers[..place] {
+            if other.id == peer.id || other.peer_addr == peer.peer_addr {
+                let (id, address) = (peer.id, &peer.peer_addr);
+                return Err(invalid(format!("peer {id} at {address} is listed twice")));
+            }
+        }
+    }
+    if peers.len() > PEERS_MAX {
+        return Err(invalid(format!("{} peers are more than {PEERS_MAX}", peers.len())));
+    }
+    if peers.len().is_multiple_of(2) {
+        warnings.push(format!(
+            "{} replicas survive no more failures than {}",
+            peers.len(),
+            peers.len() - 1
+        ));
+    }
+    Ok(())
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn timers(layer: &Layer) -> Result<Timers, ConfigError> {
+    let timers = Timers {
+        heartbeat_ms: given(layer.heartbeat_ms, "heartbeat_ms")?,
+        election_min_ms: given(layer.election_min_ms, "election_min_ms")?,
+        election_max_ms: given(layer.election_max_ms, "election_max_ms")?,
+    };
+    let is_ordered = 0 < timers.heartbeat_ms
+        && timers.heartbeat_ms.saturating_mul(2) <= timers.election_min_ms
+        && timers.election_min_ms < timers.election_max_ms;
+    if is_ordered {
+        return Ok(timers);
+    }
+    Err(invalid("0 < 2 x heartbeat_ms <= election_min_ms < election_max_ms must hold"))
+}
+
+fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
+    Ok(SnapshotPolicy {
+        entries_max: above_zero(layer.snapshot_entries_max, "snapshot_entries_max")? as u64,
+        log_bytes_max: above_zero(layer.snapshot_log_bytes_max, "snapshot_log_bytes_max")? as u64,
+        age_max: Duration::from_secs(
+            above_zero(layer.snapshot_age_max_s, "snapshot_age_max_s")? as u64
+        ),
+        entries_kept: given(layer.snapshot_entries_kept, "snapshot_entries_kept")?,
+    })
+}
+
+fn window(layer: &Layer) -> Result<WindowLimits, ConfigError> {
+    Ok(WindowLimits {
+        requests_max: above_zero(layer.window_requests_max, "window_requests_max")? as u64,
+        reply_bytes_max: above_zero(layer.window_reply_bytes_max, "window_reply_bytes_max")? as u64,
+        age_max_ms: above_zero(layer.window_age_max_ms, "window_age_max_ms")? as u64,
+    })
+}
+
+fn seed(layer: &Layer) -> Result<Seed, ConfigError> {
+    let compression_strategy = match given(layer.compression_strategy, "compression_strategy")? {
+        CompressionName::Disabled => CompressionStrategy::Disabled,
+        CompressionName::SetGetOnly => CompressionStrategy::SetGetOnly,
+        CompressionName::AllowAll => CompressionStrategy::AllowAll,
+    };
+    let migration_config = MigrationConfig {
+        max_migration_time: given(
+            layer.migration_max_migration_time,
+            "migration_max_migration_time",
+        )?,
+        max_blocking_time: given(layer.migration_max_blocking_time, "migration_max_blocking_time")?,
+        scan_interval: given(layer.migration_scan_interval, "migration_scan_interval")?,
+        scan_count: above_zero(layer.migration_scan_count, "migration_scan_count")? as u64,
+    };
+    let settings = Settings {
+        failure_ttl_s: given(layer.failure_ttl, "failure_ttl")?,
+        failure_quorum: given(layer.failure_quorum, "failure_quorum")?,
+        migration_limit: given(layer.migration_limit, "migration_limit")?,
+        cluster_config: ClusterConfig { compression_strategy, migration_config },
+        list_failed_members: given(layer.list_failed_members, "list_failed_members")?,
+    };
+    let enable_ordered_proxy = given(layer.enable_ordered_proxy, "enable_ordered_proxy")?;
+    Ok(Seed { settings, enable_ordered_proxy })
+}
+
+#[cfg(test)]
+#[path = "config/config_test.rs"]
+mod tests;

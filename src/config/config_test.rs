@@ -1,0 +1,95 @@
+//! What is accepted, what is refused, and that the refusal names the option.
+
+use super::*;
+
+fn judged(change: impl FnOnce(&mut Layer)) -> Result<Config, ConfigError> {
+    let mut layer = Layer::defaults();
+    change(&mut layer);
+    judge(layer, &mut Vec::new())
+}
+
+fn refused(part: &str, change: impl FnOnce(&mut Layer)) {
+    let error = judged(change).expect_err(part).to_string();
+    assert!(error.contains(part), "{error} does not say {part}");
+}
+
+fn list(items: &[&str]) -> Option<Vec<String>> {
+    Some(items.iter().map(|&item| item.to_owned()).collect())
+}
+
+#[test]
+fn without_peers_a_replica_is_a_cluster_of_its_own() {
+    let config = judged(|_| ()).unwrap();
+    assert_eq!(config.replica_id, 1);
+    assert_eq!(config.peers.len(), 1);
+    assert_eq!(config.peers[0].client_url, "http://127.0.0.1:7799");
+    assert_eq!(config.peer_listen, "127.0.0.1:7800");
+    assert_eq!(config.read_staleness_max, Some(Duration::from_secs(2)));
+    assert_eq!(config.seed, Seed::default());
+    assert!(config.import.is_none());
+}
+
+#[test]
+fn peers_have_an_id_an_address_and_perhaps_an_url() {
+    let config = judged(|layer| {
+        layer.peers =
+            list(&["1=127.0.0.1:7800/http://127.0.0.1:7799", "2=localhost:7810", "3=[::1]:1"]);
+        layer.replica_id = Some(2);
+    })
+    .unwrap();
+    assert_eq!(config.peer_listen, "localhost:7810");
+    assert_eq!(config.peers[0].client_url, "http://127.0.0.1:7799");
+    assert_eq!(config.peers[2].peer_addr, "[::1]:1");
+    for bad in ["127.0.0.1:7800", "x=a:1", "0=a:1", "1=a", "1=a:b", "1=:5", "1=a:1/ftp://x"] {
+        refused("peer", |layer| layer.peers = list(&[bad]));
+    }
+    refused("twice", |layer| layer.peers = list(&["1=127.0.0.1:1", "1=127.0.0.1:2"]));
+    refused("replica_id", |layer| layer.peers = list(&["1=127.0.0.1:1", "2=127.0.0.1:2"]));
+    refused("replica_id 9", |layer| {
+        layer.peers = list(&["1=127.0.0.1:1"]);
+        layer.replica_id = Some(9);
+    });
+}
+
+#[test]
+fn beyond_loopback_the_token_must_be_a_secret() {
+    refused("cluster_token", |layer| layer.peers = list(&["1=10.0.0.1:7800"]));
+    refused("cluster_token", |layer| layer.peer_listen = Some("0.0.0.0:7800".to_owned()));
+    let config = judged(|layer| {
+        layer.peers = list(&["1=10.0.0.1:7800"]);
+        layer.cluster_token = Some("b7e1".to_owned());
+    });
+    assert!(!format!("{:?}", config.unwrap()).contains("b7e1"));
+}
+
+#[test]
+fn a_listener_may_have_a_profile_of_its_own() {
+    let config = judged(|layer| layer.listen = list(&["a:1", "b:2?undermoon=program"])).unwrap();
+    assert_eq!(config.listeners[0].undermoon_profile, ProfileName::Document);
+    assert_eq!(config.listeners[1].undermoon_profile, ProfileName::Program);
+    assert_eq!(config.listeners[1].address, "b:2");
+    for bad in ["", "a", "a:x", "a:70000", "a:1?undermoon=draft"] {
+        refused("listen", |layer| layer.listen = list(&[bad]));
+    }
+    refused("listen", |layer| layer.listen = list(&[]));
+}
+
+#[test]
+fn bounds_are_above_zero_and_timers_in_order() {
+    refused("connections_max", |layer| layer.connections_max = Some(0));
+    refused("migration_scan_count", |layer| layer.migration_scan_count = Some(0));
+    refused("election", |layer| layer.election_min_ms = Some(450));
+    refused("heartbeat", |layer| layer.heartbeat_ms = Some(200));
+    let config = judged(|layer| layer.read_staleness_max_ms = Some(0)).unwrap();
+    assert_eq!(config.read_staleness_max, None);
+}
+
+#[test]
+fn an_even_number_of_replicas_is_worth_a_warning() {
+    let mut layer = Layer::defaults();
+    layer.peers = list(&["1=127.0.0.1:1", "2=127.0.0.1:2"]);
+    layer.replica_id = Some(1);
+    let mut warnings = Vec::new();
+    judge(layer, &mut warnings).unwrap();
+    assert_eq!(warnings.len(), 1);
+}

@@ -1,0 +1,272 @@
+//! Every option once: its name, help text and type.
+//!
+//! The same struct is read from flags, from `QUORATE_*` variables and from the file, so one option
+//! has one name everywhere: `failure_ttl`, `--failure-ttl`, `QUORATE_FAILURE_TTL`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Whose promises a family keeps where its documents and its programs differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ProfileName {
+    /// The documents.
+    Document,
+    /// The released programs.
+    Program,
+}
+
+/// How current reads are that do not say it themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ConsistencyName {
+    /// The local applied state.
+    Local,
+    /// Everything committed before the read arrived.
+    Linearizable,
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Compression of new clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum CompressionName {
+    /// None.
+    Disabled,
+    /// Plain set and get only.
+    SetGetOnly,
+    /// All strings.
+    AllowAll,
+}
+
+/// What one source says; `None` where it is silent.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// This replica's id, one of the peers; 1 when there are none.
+    #[arg(long, visible_alias = "id", env = "QUORATE_REPLICA_ID", help_heading = "Cluster")]
+    pub replica_id: Option<u64>,
+    /// All founding replicas, the same list on each: ID=HOST:PORT[/CLIENT-URL]. Repeat the flag or
+    /// separate by commas. Without it the replica is a cluster of its own.
+    #[arg(long, visible_alias = "peer", env = "QUORATE_PEERS", value_delimiter = ',')]
+    #[arg(help_heading = "Cluster")]
+    #[serde(deserialize_with = "list")]
+    pub peers: Option<Vec<String>>,
+    /// Secret that names the cluster; replicas of another token are refused.
+    #[arg(long, env = "QUORATE_CLUSTER_TOKEN", hide_env_values = true, help_heading = "Cluster")]
+    pub cluster_token: Option<String>,
+    /// Where the log, the snapshots and the identity live.
+    #[arg(long, env = "QUORATE_DATA_DIR", help_heading = "Cluster")]
+    pub data_dir: Option<PathBuf>,
+    /// Where other replicas connect; the own address in the list of peers if not given.
+    #[arg(long, env = "QUORATE_PEER_LISTEN", help_heading = "Cluster")]
+    pub peer_listen: Option<String>,
+    /// Milliseconds between two heartbeats of the leader.
+    #[arg(long, env = "QUORATE_HEARTBEAT_MS", help_heading = "Cluster")]
+    pub heartbeat_ms: Option<u64>,
+    /// Shortest time without a leader before an election, milliseconds.
+    #[arg(long, env = "QUORATE_ELECTION_MIN_MS", help_heading = "Cluster")]
+    pub election_min_ms: Option<u64>,
+    /// Longest such time, milliseconds.
+    #[arg(long, env = "QUORATE_ELECTION_MAX_MS", help_heading = "Cluster")]
+    pub election_max_ms: Option<u64>,
+
+    /// Where clients connect: HOST:PORT[?undermoon=document|program]. Repeats.
+    #[arg(long, env = "QUORATE_LISTEN", value_delimiter = ',', help_heading = "Clients")]
+    #[serde(deserialize_with = "list")]
+    pub listen: Option<Vec<String>>,
+    /// Time for an ordinary request, milliseconds.
+    #[arg(long, env = "QUORATE_REQUEST_TIMEOUT_MS", help_heading = "Clients")]
+    pub request_timeout_ms: Option<u64>,
+    /// Oldest local state that is served, milliseconds since a leader was heard; 0 serves any.
+    #[arg(long, env = "QUORATE_READ_STALENESS_MAX_MS", help_heading = "Clients")]
+    pub read_staleness_max_ms: Option<u64>,
+    /// How current reads are that do not say it themselves.
+    #[arg(long, env = "QUORATE_DEFAULT_CONSISTENCY", value_enum, help_heading = "Clients")]
+    pub default_consistency: Option<ConsistencyName>,
+    /// Whose promises /api/v2 keeps.
+    #[arg(long, env = "QUORATE_UNDERMOON_PROFILE", value_enum, help_heading = "Clients")]
+    pub undermoon_profile: Option<ProfileName>,
+    /// Most requests at a time on one listener.
+    #[arg(long, env = "QUORATE_REQUESTS_IN_FLIGHT_MAX", help_heading = "Clients")]
+    pub requests_in_flight_max: Option<u64>,
+    /// Most open client connections.
+    #[arg(long, env = "QUORATE_CONNECTIONS_MAX", help_heading = "Clients")]
+    pub connections_max: Option<u64>,
+    /// Time for the head of a request to arrive, idle time before it included, milliseconds.
+    #[arg(long, env = "QUORATE_HEAD_TIMEOUT_MS", help_heading = "Clients")]
+    pub head_timeout_ms: Option<u64>,
+    /// Time to finish accepted requests when stopping, milliseconds.
+    #[arg(long, env = "QUORATE_STOP_TIMEOUT_MS", help_heading = "Clients")]
+    pub stop_timeout_ms: Option<u64>,
+
+    /// Most proposals in flight on the leader.
+    #[arg(long, env = "QUORATE_PROPOSALS_IN_FLIGHT_MAX", help_heading = "Log")]
+    pub proposals_in_flight_max: Option<u64>,
+    /// Most bytes of proposals in flight on the leader.
+    #[arg(long, env = "QUORATE_PROPOSAL_BYTES_IN_FLIGHT_MAX", help_heading = "Log")]
+    pub proposal_bytes_in_flight_max: Option<u64>,
+    /// Entries after which a snapshot is taken.
+    #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_MAX", help_heading = "Log")]
+    pub snapshot_entries_max: Option<u64>,
+    /// Bytes of log after which a snapshot is taken.
+    #[arg(long, env = "QUORATE_SNAPSHOT_LOG_BYTES_MAX", help_heading = "Log")]
+    pub snapshot_log_bytes_max: Option<u64>,
+    /// Seconds after which a snapshot is taken, if anything was written.
+    #[arg(long, env = "QUORATE_SNAPSHOT_AGE_MAX_S", help_heading = "Log")]
+    pub snapshot_age_max_s: Option<u64>,
+    /// Entries kept in the log behind a snapshot.
+    #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_KEPT", help_heading = "Log")]
+    pub snapshot_entries_kept: Option<u64>,
+    /// Most request ids remembered. Used once, when the cluster is founded.
+    #[arg(long, env = "QUORATE_WINDOW_REQUESTS_MAX", help_heading = "Log")]
+    pub window_requests_max: Option<u64>,
+    /// Most bytes of replies remembered. Used once, when the cluster is founded.
+    #[arg(long, env = "QUORATE_WINDOW_REPLY_BYTES_MAX", help_heading = "Log")]
+    pub window_reply_bytes_max: Option<u64>,
+    /// Longest time a request id is remembered, milliseconds. Used once, when the cluster is
+    /// founded.
+    #[arg(long, env = "QUORATE_WINDOW_AGE_MAX_MS", help_heading = "Log")]
+    pub window_age_max_ms: Option<u64>,
+
+    /// Seconds a failure report lives. Replicated: used once, when the cluster is founded; change
+    /// it later with `quorate ctl settings set`. So are all options of this group up to
+    /// --migration-scan-count.
+    #[arg(long, env = "QUORATE_FAILURE_TTL", help_heading = "Undermoon")]
+    pub failure_ttl: Option<u64>,
+    /// Distinct reporters that make a failure.
+    #[arg(long, env = "QUORATE_FAILURE_QUORUM", help_heading = "Undermoon")]
+    pub failure_quorum: Option<u64>,
+    /// Most migrations shown at a time for a cluster; 0 shows all.
+    #[arg(long, env = "QUORATE_MIGRATION_LIMIT", help_heading = "Undermoon")]
+    pub migration_limit: Option<u64>,
+    /// Keep failed proxies that still serve a cluster in the failure list.
+    #[arg(long, env = "QUORATE_LIST_FAILED_MEMBERS", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Undermoon")]
+    pub list_failed_members: Option<bool>,
+    /// Ordered proxy mode of an empty broker.
+    #[arg(long, env = "QUORATE_ENABLE_ORDERED_PROXY", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Undermoon")]
+    pub enable_ordered_proxy: Option<bool>,
+    /// Compression of new clusters.
+    #[arg(long, env = "QUORATE_COMPRESSION_STRATEGY", value_enum, help_heading = "Undermoon")]
+    pub compression_strategy: Option<CompressionName>,
+    /// Longest migration in new clusters, seconds.
+    #[arg(long, env = "QUORATE_MIGRATION_MAX_MIGRATION_TIME", help_heading = "Undermoon")]
+    pub migration_max_migration_time: Option<u64>,
+    /// Longest blocking of a migration in new clusters, milliseconds.
+    #[arg(long, env = "QUORATE_MIGRATION_MAX_BLOCKING_TIME", help_heading = "Undermoon")]
+    pub migration_max_blocking_time: Option<u64>,
+    /// Pause between two scans of a migration in new clusters, microseconds.
+    #[arg(long, env = "QUORATE_MIGRATION_SCAN_INTERVAL", help_heading = "Undermoon")]
+    pub migration_scan_interval: Option<u64>,
+    /// Keys a scan of a migration in new clusters; above zero.
+    #[arg(long, env = "QUORATE_MIGRATION_SCAN_COUNT", help_heading = "Undermoon")]
+    pub migration_scan_count: Option<u64>,
+    /// What GET config shows first; nothing is sent to the addresses. This replica only.
+    #[arg(long, env = "QUORATE_REPLICA_ADDRESSES", value_delimiter = ',')]
+    #[arg(help_heading = "Undermoon")]
+    #[serde(deserialize_with = "list")]
+    pub replica_addresses: Option<Vec<String>>,
+    /// Import `meta_filename` when this replica founds a new cluster; ignored on every other start.
+    #[arg(long, env = "QUORATE_RECOVER_FROM_META_FILE", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Undermoon")]
+    pub recover_from_meta_file: Option<bool>,
+    /// Metadata file of the original broker.
+    #[arg(long, env = "QUORATE_META_FILENAME", help_heading = "Undermoon")]
+    pub meta_filename: Option<PathBuf>,
+
+    /// What is logged: a level, or a list of target=level.
+    #[arg(long, env = "QUORATE_LOG_LEVEL", help_heading = "Program")]
+    pub log_level: Option<String>,
+    /// Shape of log lines.
+    #[arg(long, env = "QUORATE_LOG_FORMAT", value_enum, help_heading = "Program")]
+    pub log_format: Option<LogFormat>,
+    /// Tests only: loses acknowledged writes.
+    #[arg(long, hide = true, value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    pub unsafe_leader_restore: Option<bool>,
+}
+
+impl Layer {
+    /// What holds where every source is silent.
+    pub(super) fn defaults() -> Self {
+        Self {
+            replica_id: None,
+            peers: Some(Vec::new()),
+            cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
+            data_dir: Some(PathBuf::from("quorate-data")),
+            peer_listen: None,
+            heartbeat_ms: Some(75),
+            election_min_ms: Some(250),
+            election_max_ms: Some(450),
+            listen: Some(vec!["127.0.0.1:7799".to_owned()]),
+            request_timeout_ms: Some(3_000),
+            read_staleness_max_ms: Some(2_000),
+            default_consistency: Some(ConsistencyName::Local),
+            undermoon_profile: Some(ProfileName::Document),
+            requests_in_flight_max: Some(1_024),
+            connections_max: Some(8_192),
+            head_timeout_ms: Some(30_000),
+            stop_timeout_ms: Some(5_000),
+            proposals_in_flight_max: Some(2_048),
+            proposal_bytes_in_flight_max: Some(256 * 1024 * 1024),
+            snapshot_entries_max: Some(20_000),
+            snapshot_log_bytes_max: Some(64 * 1024 * 1024),
+            snapshot_age_max_s: Some(3_600),
+            snapshot_entries_kept: Some(20_000),
+            window_requests_max: Some(100_000),
+            window_reply_bytes_max: Some(64 * 1024 * 1024),
+            window_age_max_ms: Some(600_000),
+            failure_ttl: Some(60),
+            failure_quorum: Some(1),
+            migration_limit: Some(1),
+            list_failed_members: Some(false),
+            enable_ordered_proxy: Some(false),
+            compression_strategy: Some(CompressionName::Disabled),
+            migration_max_migration_time: Some(10_800),
+            migration_max_blocking_time: Some(10_000),
+            migration_scan_interval: Some(500),
+            migration_scan_count: Some(16),
+            replica_addresses: Some(Vec::new()),
+            recover_from_meta_file: Some(false),
+            meta_filename: Some(PathBuf::from("metadata")),
+            log_level: Some("info".to_owned()),
+            log_format: Some(LogFormat::Text),
+            unsafe_leader_restore: Some(false),
+        }
+    }
+}
+
+/// A list, or one text with commas, as the original broker's file has it.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        List(Vec<String>),
+        Text(String),
+        Null,
+    }
+    let items = match Form::deserialize(deserializer)? {
+        Form::List(items) => items,
+        Form::Text(text) => text.split(',').map(str::to_owned).collect(),
+        Form::Null => return Ok(None),
+    };
+    let items = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty());
+    Ok(Some(items.map(str::to_owned).collect()))
+}

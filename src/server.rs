@@ -1,0 +1,171 @@
+//! Client ports: accepts connections, bounds them, and lets them finish when the replica stops.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::telemetry;
+
+/// Pause after a failed accept; most often the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest head of a request.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 100;
+
+/// Bounds of the client ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most open connections on all ports together; more wait to be accepted.
+    pub connections_max: usize,
+    /// Time for the head of a request to arrive, idle time before it included.
+    pub head_timeout: Duration,
+}
+
+/// The client ports of a replica.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    head_timeout: Duration,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    graceful: std::sync::Mutex<Option<GracefulShutdown>>,
+}
+
+/// Opens a port.
+///
+/// # Errors
+/// If the address is taken, unknown, or not allowed.
+pub async fn bind(address: &str) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| io::Error::new(error.kind(), format!("listening at {address}: {error}")))
+}
+
+impl Server {
+    /// A server without ports.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let shared = Shared {
+            head_timeout: limits.head_timeout,
+            places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            stop: CancellationToken::new(),
+            graceful: std::sync::Mutex::new(Some(GracefulShutdown::new())),
+        };
+        Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
+    }
+
+    /// Serves a port until the server stops.
+    pub fn serve(&self, listener: TcpListener, app: Router) {
+        let shared = Arc::clone(&self.shared);
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(async move {
+            let stop = shared.stop.clone();
+            tokio::select! {
+                () = accept(shared, tasks, listener, app) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Accepts nothing more and waits until every accepted request is answered; whatever is not
+    /// done after `patience` is cut off. Returns whether everything was answered.
+    pub async fn stop(&self, patience: Duration) -> bool {
+        self.shared.stop.cancel();
+        self.tasks.close();
+        let graceful = self.shared.take();
+        let drained = async {
+            if let Some(graceful) = graceful {
+                graceful.shutdown().await;
+            }
+            self.tasks.wait().await;
+        };
+        timeout(patience, drained).await.is_ok()
+    }
+}
+
+impl Shared {
+    fn take(&self) -> Option<GracefulShutdown> {
+        self.graceful.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
+    /// `None` once the server stops.
+    fn watcher(&self) -> Option<Watcher> {
+        let graceful = self.graceful.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        graceful.as_ref().map(GracefulShutdown::watcher)
+    }
+}
+
+async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, app: Router) {
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Some(watcher) = shared.watcher() else { return };
+                let head_timeout = shared.head_timeout;
+                let app = app.clone();
+                tasks.spawn(converse(stream, peer, app, head_timeout, watcher, place));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    head_timeout: Duration,
+    watcher: Watcher,
+    place: OwnedSemaphorePermit,
+) {
+    metrics::counter!(telemetry::CLIENT_CONNECTIONS_TOTAL).increment(1);
+    metrics::gauge!(telemetry::CLIENT_CONNECTIONS).increment(1.0);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not available");
+    }
+    let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
+        let app = app.clone();
+        async move {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let answered: Result<_, Infallible> = app.oneshot(request).await;
+            answered
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection broke");
+    }
+    metrics::gauge!(telemetry::CLIENT_CONNECTIONS).decrement(1.0);
+    drop(place);
+}

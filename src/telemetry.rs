@@ -1,0 +1,96 @@
+//! Logs and metrics of the process: set up once, at the start.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+
+use crate::config::layer::LogFormat;
+
+/// Field names of log lines; nothing else names these facts.
+pub mod field {
+    /// The replica's id.
+    pub const REPLICA: &str = "replica";
+    /// The term.
+    pub const TERM: &str = "term";
+    /// The leader's id.
+    pub const LEADER: &str = "leader";
+    /// An address a socket is bound to.
+    pub const ADDRESS: &str = "address";
+    /// How long something took.
+    pub const ELAPSED_MS: &str = "elapsed_ms";
+}
+
+/// Gauge, connections: open client connections.
+pub const CLIENT_CONNECTIONS: &str = "quorate_client_connections";
+/// Counter, connections: client connections since the start.
+pub const CLIENT_CONNECTIONS_TOTAL: &str = "quorate_client_connections_total";
+/// Gauge, 1 if this replica leads.
+pub const IS_LEADER: &str = "quorate_is_leader";
+/// Gauge, 1 if this replica is ready to serve.
+pub const IS_READY: &str = "quorate_is_ready";
+/// Gauge, the present term.
+pub const TERM: &str = "quorate_term";
+/// Gauge, last index in the log.
+pub const LAST_LOG_INDEX: &str = "quorate_last_log_index";
+/// Gauge, last committed index.
+pub const COMMIT_INDEX: &str = "quorate_commit_index";
+/// Gauge, last applied index.
+pub const APPLIED_INDEX: &str = "quorate_applied_index";
+/// Gauge, last index covered by a snapshot.
+pub const SNAPSHOT_INDEX: &str = "quorate_snapshot_index";
+/// Gauge, seconds since this replica knew itself current.
+pub const STATE_AGE_SECONDS: &str = "quorate_state_age_seconds";
+
+const SECONDS_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+const ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0];
+const BYTES_BUCKETS: [f64; 7] =
+    [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0, 16_777_216.0];
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Sends log lines to standard error. A second call changes nothing.
+///
+/// # Errors
+/// If `level` is no filter.
+pub fn start_logging(level: &str, format: LogFormat) -> Result<(), ParseError> {
+    let filter = EnvFilter::builder().parse(level)?;
+    let logger = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => logger.with_ansi(false).try_init(),
+        LogFormat::Json => logger.json().flatten_event(true).try_init(),
+    };
+    // The only possible failure is that a logger is set already.
+    drop(started);
+    Ok(())
+}
+
+/// Collects metrics from here on.
+///
+/// # Errors
+/// If another recorder is set already.
+pub fn start_metrics() -> Result<(), BuildError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_entries".to_owned()), &ENTRIES_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+    METRICS.get_or_init(|| handle);
+    Ok(())
+}
+
+/// All metrics in the text format of Prometheus; empty before [`start_metrics`].
+#[must_use]
+pub fn render_metrics() -> String {
+    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Folds what was recorded since the last call; without it histograms grow until they are read.
+pub fn tidy_metrics() {
+    if let Some(metrics) = METRICS.get() {
+        metrics.run_upkeep();
+    }
+}
