@@ -236,7 +236,7 @@ async fn stop(place: &Place, pids: &[(u16, i32)], ends: &mut JoinSet<Ended>) -> 
 fn kill_all(place: &Place, pids: &[(u16, i32)]) -> Outcome {
     for (id, pid) in pids.iter().filter(|(id, _)| place.has_pid(*id)) {
         // It may have ended meanwhile.
-        drop(kill(Pid::from_raw(*pid), Signal::SIGKILL));
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         place.forget_pid(*id);
     }
     Ok(ExitCode::FAILURE)

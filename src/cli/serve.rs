@@ -229,7 +229,7 @@ fn watch_stdin() -> oneshot::Receiver<()> {
     thread::spawn(move || {
         // Nothing is expected; its end and its failure mean the same.
         drop(io::copy(&mut io::stdin(), &mut io::sink()));
-        drop(sender.send(()));
+        let _ = sender.send(());
     });
     receiver
 }
