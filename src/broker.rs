@@ -115,9 +115,7 @@ impl Broker {
     /// # Errors
     /// [`ProposeError`], which tells what may be retried.
     pub async fn propose(&self, call: &Call, command: Command) -> Result<Done, ProposeError> {
-        let mut progress = self.progress.clone();
-        let founded = progress.wait_for(|progress| *progress == Progress::Founded);
-        if !matches!(timeout_at(call.deadline, founded).await, Ok(Ok(_))) {
+        if !self.wait_founded(call.deadline).await {
             return Err(ProposeError::NotAccepted {
                 reason: "this replica has not caught up since it started",
                 retry_after_ms: NOT_READY_RETRY_MS,
@@ -135,7 +133,7 @@ impl Broker {
     /// # Errors
     /// [`ReadError`].
     pub async fn view(&self, mode: ReadMode, deadline: Instant) -> Result<View, ReadError> {
-        if !self.is_founded() {
+        if !self.wait_founded(deadline).await {
             return Err(ReadError::NotReady);
         }
         self.node.read(mode, deadline).await.map(View)
@@ -157,6 +155,17 @@ impl Broker {
     #[must_use]
     pub fn new_request_id(&self) -> RequestId {
         RequestId(clock::random_id())
+    }
+
+    /// Waits until the replica has caught up with a founded cluster; false if the deadline comes
+    /// first.
+    async fn wait_founded(&self, deadline: Instant) -> bool {
+        if self.is_founded() {
+            return true;
+        }
+        let mut progress = self.progress.clone();
+        let founded = progress.wait_for(|progress| *progress == Progress::Founded);
+        matches!(timeout_at(deadline, founded).await, Ok(Ok(_)))
     }
 
     /// Whether the replica has caught up with a founded cluster.
