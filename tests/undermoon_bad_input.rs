@@ -15,9 +15,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use undermoon::{Site, empty, register};
+use undermoon::{Row, Site};
 
 const MIB: usize = 1024 * 1024;
+const CREATE: &str = r#"create | POST /clusters/meta/c | {"node_number":4} | 200 empty"#;
 
 /// Routes that take a JSON body, with one that would be taken.
 const BODY_ROUTES: [(&str, &str); 8] = [
@@ -41,8 +42,8 @@ const BODY_ROUTES: [(&str, &str); 8] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_get_a_4xx_and_change_nothing() {
     let site = Site::start().await;
-    site.check(&(1..=4).map(|proxy| register(proxy, None)).collect::<Vec<_>>()).await;
-    site.check(&[empty("create", "POST /clusters/meta/c", r#"{"node_number":4}"#)]).await;
+    site.set_up("4 proxies").await;
+    site.check(&Row::parse(CREATE)).await;
     let before = site.metadata().await;
     for prefix in ["/api/v2", "/api/v3"] {
         bodies(&site, prefix).await;

@@ -10,7 +10,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use reqwest::{Client, Response, header::HeaderMap};
 use serde_json::{Value, json};
-use undermoon::{Site, empty, register};
+use undermoon::{Row, Site};
 
 const POSITION: [&str; 4] = ["quorate-index", "quorate-term", "quorate-leader", "quorate-age-ms"];
 
@@ -94,9 +94,9 @@ async fn a_key_stands_for_one_wish(site: &Site) {
 }
 
 async fn the_profile_is_a_matter_of_the_request(site: &Site) {
-    site.reset(false).await;
-    site.check(&[register(1, None), register(2, None)]).await;
-    site.check(&[empty("create", "POST /clusters/meta/c", r#"{"node_number":4}"#)]).await;
+    site.set_up("2 proxies").await;
+    let create = r#"create | POST /clusters/meta/c | {"node_number":4} | 200 empty"#;
+    site.check(&Row::parse(create)).await;
     for (prefix, profile, status) in [
         ("/api/v2", None, 409),
         ("/api/v2", Some("document"), 409),

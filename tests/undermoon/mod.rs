@@ -1,9 +1,9 @@
-//! A site of three replicas and a table of requests, asked of a follower.
+//! A site of three replicas and rows of requests with their answers, asked of a follower.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use reqwest::{Client, RequestBuilder, Response};
-use serde_json::{Value, json as value};
+use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 
@@ -22,45 +22,41 @@ enum Expected {
     Text(String),
     /// This status, and JSON that contains at least this.
     Json(u16, Value),
+    /// So many migrations were there to commit.
+    Commits(usize),
 }
 
-fn row(promise: &str, request: &str, body: &str, expected: Expected) -> Row {
-    let (promise, request, body) = (promise.to_owned(), request.to_owned(), body.to_owned());
-    Row { promise, request, body, expected }
+impl Row {
+    /// Reads `promise | METHOD /path | body or - | status and answer`, or
+    /// `promise | COMMIT cluster | number`.
+    pub fn parse(line: &str) -> Self {
+        let fields: Vec<&str> = line.split(" | ").collect();
+        let (body, expected) = match fields[..] {
+            [_, _, commits] => ("", Expected::Commits(commits.parse().expect("a number"))),
+            [_, _, body, expected] => (body.trim_start_matches('-'), Expected::parse(expected)),
+            _ => panic!("no row: {line}"),
+        };
+        let (promise, request) = (fields[0].to_owned(), fields[1].to_owned());
+        Self { promise, request, body: body.to_owned(), expected }
+    }
 }
 
-/// Answers 200 with an empty body.
-pub fn empty(promise: &str, request: &str, body: &str) -> Row {
-    row(promise, request, body, Expected::Empty)
-}
-
-/// Answers 200 with a text.
-pub fn text(promise: &str, request: &str, expected: &str) -> Row {
-    row(promise, request, "", Expected::Text(expected.to_owned()))
-}
-
-/// Answers a status and an error code.
-pub fn error(promise: &str, request: &str, body: &str, status: u16, code: &str) -> Row {
-    row(promise, request, body, Expected::Json(status, value!({ "error": code })))
-}
-
-/// Answers a status and JSON. `"$any"` stands for anything, `"$number"` for a number; objects may
-/// have further members, arrays may not.
-pub fn json(promise: &str, request: &str, body: &str, status: u16, expected: &str) -> Row {
-    let expected = serde_json::from_str(expected).expect("a row expects JSON");
-    row(promise, request, body, Expected::Json(status, expected))
-}
-
-/// Registers proxy `number` on a host of its own.
-pub fn register(number: u32, index: Option<u64>) -> Row {
-    let host = format!("10.0.0.{number}");
-    let body = value!({
-        "proxy_address": format!("{host}:7000"),
-        "nodes": [format!("{host}:6001"), format!("{host}:6002")],
-        "host": null,
-        "index": index,
-    });
-    empty("add a proxy", "POST /proxies/meta", &body.to_string())
+impl Expected {
+    fn parse(text: &str) -> Self {
+        let (status, answer) = text.split_once(' ').expect("status and answer");
+        let status: u16 = status.parse().expect("a status");
+        if answer == "empty" {
+            return Self::Empty;
+        }
+        if let Some(text) = answer.strip_prefix("text ") {
+            return Self::Text(text.to_owned());
+        }
+        let is_code = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if answer.chars().all(is_code) {
+            return Self::Json(status, json!({ "error": answer }));
+        }
+        Self::Json(status, serde_json::from_str(answer).expect("JSON"))
+    }
 }
 
 /// Three replicas, and the one of them that is asked.
@@ -80,20 +76,43 @@ impl Site {
         Self { cluster, client: Client::new(), follower, others }
     }
 
-    /// Sends the requests in order and compares each answer.
-    pub async fn check(&self, rows: &[Row]) {
-        for row in rows {
-            let (method, path) = row.request.split_once(' ').expect("METHOD /path");
-            let response = self.send(method, path, &row.body).await;
-            let about = format!("{}: {} {}", row.promise, row.request, row.body);
-            compare(&about, response, &row.expected).await;
+    /// Sends the request and compares the answer.
+    pub async fn check(&self, row: &Row) {
+        let (method, path) = row.request.split_once(' ').expect("METHOD /path");
+        let about = format!("{}: {} {}", row.promise, row.request, row.body);
+        if let Expected::Commits(commits) = row.expected {
+            assert_eq!(self.commit_all(path).await, commits, "{about}");
+            return;
+        }
+        let response = self.send(method, path, &row.body).await;
+        compare(&about, response, &row.expected).await;
+    }
+
+    /// Empties the broker and registers proxies: `N proxies` or `ordered N proxies`.
+    pub async fn set_up(&self, setting: &str) {
+        let (is_ordered, setting) = match setting.strip_prefix("ordered ") {
+            Some(rest) => (true, rest),
+            None => (false, setting),
+        };
+        let proxies = setting.strip_suffix(" proxies").and_then(|count| count.parse::<u64>().ok());
+        self.reset(is_ordered).await;
+        for number in 1..=proxies.expect("N proxies") {
+            let host = format!("10.0.0.{number}");
+            let body = json!({
+                "proxy_address": format!("{host}:7000"),
+                "nodes": [format!("{host}:6001"), format!("{host}:6002")],
+                "host": null,
+                "index": is_ordered.then_some(number - 1),
+            });
+            self.check(&Row::parse(&format!("add | POST /proxies/meta | {body} | 200 empty")))
+                .await;
         }
     }
 
     /// Empties the broker; the epoch goes on.
-    pub async fn reset(&self, is_ordered: bool) {
-        let epoch = self.get("/metadata").await["global_epoch"].as_u64().unwrap();
-        let document = value!({
+    async fn reset(&self, is_ordered: bool) {
+        let epoch = self.metadata().await["global_epoch"].as_u64().unwrap();
+        let document = json!({
             "version": "mem-broker-0.2",
             "global_epoch": epoch + 1,
             "clusters": {},
@@ -102,15 +121,15 @@ impl Site {
             "failures": {},
             "enable_ordered_proxy": is_ordered,
         });
-        self.check(&[empty("empty the broker", "PUT /metadata", &document.to_string())]).await;
+        self.check(&Row::parse(&format!("empty | PUT /metadata | {document} | 200 empty"))).await;
     }
 
     /// Commits every migration of a cluster as a coordinator does, the ones that become visible
     /// meanwhile too, and tells how many there were.
-    pub async fn commit_all(&self, cluster: &str) -> usize {
+    async fn commit_all(&self, cluster: &str) -> usize {
         let mut commits = 0;
         while let Some(slot_range) = self.next_migration(cluster).await {
-            let body = value!({ "cluster_name": cluster, "slot_range": slot_range });
+            let body = json!({ "cluster_name": cluster, "slot_range": slot_range });
             let response = self.send("PUT", "/clusters/migrations", &body.to_string()).await;
             assert_eq!(response.status(), 200, "commit {body}");
             let answer: Value = response.json().await.unwrap();
@@ -178,6 +197,7 @@ async fn compare(about: &str, response: Response, expected: &Expected) {
             let found: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
             assert!(contains(&found, expected), "{about}\n   found {found}\nexpected {expected}");
         }
+        Expected::Commits(_) => unreachable!("a commit has no single answer"),
     }
 }
 
@@ -185,6 +205,8 @@ fn contains(found: &Value, expected: &Value) -> bool {
     match (found, expected) {
         (_, Value::String(any)) if any == "$any" => true,
         (Value::Number(_), Value::String(number)) if number == "$number" => true,
+        // An empty object is a whole one: nothing else may be in it.
+        (Value::Object(found), Value::Object(expected)) if expected.is_empty() => found.is_empty(),
         (Value::Object(found), Value::Object(expected)) => expected
             .iter()
             .all(|(key, value)| found.get(key).is_some_and(|found| contains(found, value))),

@@ -1,7 +1,7 @@
 //! The undermoon broker's HTTP interface under `/api/v2` and `/api/v3`.
 //!
-//! Begin with [`route`] (which request is which) and [`handle`] (what is done with it). Shapes are
-//! in `wire*`, failures in [`error`]; the two operations that talk to server proxies have a file
+//! Begin with `route` (which request is which) and `handle` (what is done with it). Shapes are
+//! in `wire*`, failures in `error`; the two operations that talk to server proxies have a file
 //! each. Section numbers in comments refer to the family's specification.
 
 mod error;
