@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
-use crate::config::layer::LogFormat;
+use crate::{broker::engine::LIBRARY_LOG_FILTER, config::layer::LogFormat};
 
 /// Field names of log lines; nothing else names these facts.
 pub mod field {
@@ -50,12 +50,13 @@ const BYTES_BUCKETS: [f64; 7] =
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Sends log lines to standard error. A second call changes nothing.
+/// Sends log lines to standard error; the libraries below the engine say only what is wrong, unless
+/// `level` names them. A second call changes nothing.
 ///
 /// # Errors
 /// If `level` is no filter.
 pub fn start_logging(level: &str, format: LogFormat) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(level)?;
+    let filter = EnvFilter::builder().parse(format!("{LIBRARY_LOG_FILTER},{level}"))?;
     let logger = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => logger.with_ansi(false).try_init(),

@@ -39,5 +39,8 @@ pub use replicated::{AppliedEvents, Replicated as Published};
 pub use status::{Role, Status};
 pub use storage::log::{EntryKind, RawEntry};
 
+/// Log filter for the consensus library below this crate, which tells every step it takes.
+pub const LIBRARY_LOG_FILTER: &str = "openraft=warn";
+
 /// Identifies a replica for the whole life of a cluster; never reused.
 pub type ReplicaId = u64;

@@ -206,19 +206,21 @@ impl Signals {
         })
     }
 
-    /// Waits for the next reason to stop.
+    /// Waits for the next reason to stop. May be given up and called again.
     async fn next(&mut self) -> &'static str {
         let stdin_ended = async {
-            match self.stdin_ended.take() {
+            match &mut self.stdin_ended {
                 Some(ended) => drop(ended.await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            () = stdin_ended => "end of standard input",
+            _ = self.terminate.recv() => return "SIGTERM",
+            _ = self.interrupt.recv() => return "SIGINT",
+            () = stdin_ended => {}
         }
+        self.stdin_ended = None;
+        "end of standard input"
     }
 }
 

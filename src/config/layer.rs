@@ -246,7 +246,7 @@ impl Layer {
             replica_addresses: Some(Vec::new()),
             recover_from_meta_file: Some(false),
             meta_filename: Some(PathBuf::from("metadata")),
-            log_level: Some("info,openraft=warn".to_owned()),
+            log_level: Some("info".to_owned()),
             log_format: Some(LogFormat::Text),
             unsafe_leader_restore: Some(false),
         }
