@@ -16,7 +16,7 @@ use clap::ArgMatches;
 
 use self::layer::{CompressionName, ConsistencyName, Layer, LogFormat, ProfileName};
 use crate::{
-    broker::engine::{self, PeerConfig, SnapshotPolicy, Timers, WindowLimits},
+    broker::engine::{self, PeerConfig, SnapshotPolicy, Timers},
     clock,
     domain::undermoon::{
         config::{ClusterConfig, CompressionStrategy, MigrationConfig},
@@ -114,8 +114,6 @@ pub struct Config {
     pub proposal_bytes_in_flight_max: usize,
     /// When a snapshot is taken.
     pub snapshot: SnapshotPolicy,
-    /// How long request ids are remembered.
-    pub window: WindowLimits,
     /// Replicated settings of a new cluster.
     pub seed: Seed,
     /// First value of the list behind GET config.
@@ -178,7 +176,6 @@ impl Config {
             proposals_in_flight_max: self.proposals_in_flight_max,
             proposal_bytes_in_flight_max: self.proposal_bytes_in_flight_max,
             snapshot: self.snapshot,
-            window: self.window,
             wall_clock_ms: clock::now_ms,
             unsafe_leader_restore: self.unsafe_leader_restore,
         }
@@ -239,7 +236,6 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
             "proposal_bytes_in_flight_max",
         )?,
         snapshot: snapshot(&layer)?,
-        window: window(&layer)?,
         seed: seed(&layer)?,
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
@@ -378,14 +374,6 @@ fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
             above_zero(layer.snapshot_age_max_s, "snapshot_age_max_s")? as u64
         ),
         entries_kept: given(layer.snapshot_entries_kept, "snapshot_entries_kept")?,
-    })
-}
-
-fn window(layer: &Layer) -> Result<WindowLimits, ConfigError> {
-    Ok(WindowLimits {
-        requests_max: above_zero(layer.window_requests_max, "window_requests_max")? as u64,
-        reply_bytes_max: above_zero(layer.window_reply_bytes_max, "window_reply_bytes_max")? as u64,
-        age_max_ms: above_zero(layer.window_age_max_ms, "window_age_max_ms")? as u64,
     })
 }
 

@@ -4,6 +4,7 @@
 //! - [`replica`]: the one file that knows both the engine and the domain.
 //! - [`broker`]: what the edges see: propose, view, watch.
 //! - [`api`]: HTTP, one folder a family; parses, maps errors, decides nothing.
+//! - [`control`]: leader-only loops.
 //! - [`client`]: outbound I/O behind small traits.
 //! - [`server`]: client ports and their connections.
 //! - [`cli`]: one file a noun.
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod replica;
 pub mod server;

@@ -61,7 +61,8 @@ fn contains_word(line: &str, word: &str) -> bool {
         let after = line[at + word.len()..].chars().next();
         let begins_name = is_name(word.chars().next());
         let ends_name = is_name(word.chars().next_back());
-        !(begins_name && is_name(before)) && !(ends_name && is_name(after))
+        let continues = (begins_name && is_name(before)) || (ends_name && is_name(after));
+        !continues
     })
 }
 

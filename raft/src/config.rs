@@ -25,8 +25,6 @@ pub struct Config {
     pub proposal_bytes_in_flight_max: usize,
     /// When a snapshot is taken.
     pub snapshot: SnapshotPolicy,
-    /// How long request ids are remembered.
-    pub window: WindowLimits,
     /// Milliseconds since the Unix epoch; injected, so that this crate reads no wall clock.
     pub wall_clock_ms: fn() -> u64,
     /// Test only: let a stopped leader resume without an election, as openraft does by default.
@@ -94,8 +92,8 @@ impl Default for SnapshotPolicy {
     }
 }
 
-/// Bounds of the request-id window. Equal on all replicas: they are written into the state by the
-/// entry that founds the cluster, and this value only seeds them.
+/// Bounds of the request-id window. Part of the replicated logic and written into every snapshot:
+/// the same on all replicas, so never taken from a replica's own configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WindowLimits {
     /// Most request ids remembered.

@@ -24,6 +24,7 @@ use crate::{
         self, Config,
         layer::{ConsistencyName, Layer, ProfileName},
     },
+    control,
     domain::undermoon::document::Document,
     server::{self, Limits, Server},
     telemetry,
@@ -71,6 +72,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let stopping = Stopping::default();
     let server = serve(&config, &broker, ports, &stopping);
     tokio::spawn(measure(broker.clone()));
+    control::start(&broker);
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
         reason = signals.next() => tracing::info!(reason, "stopping"),

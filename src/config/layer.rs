@@ -133,16 +133,6 @@ pub struct Layer {
     /// Entries kept in the log behind a snapshot.
     #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_KEPT", help_heading = "Log")]
     pub snapshot_entries_kept: Option<u64>,
-    /// Most request ids remembered. Used once, when the cluster is founded.
-    #[arg(long, env = "QUORATE_WINDOW_REQUESTS_MAX", help_heading = "Log")]
-    pub window_requests_max: Option<u64>,
-    /// Most bytes of replies remembered. Used once, when the cluster is founded.
-    #[arg(long, env = "QUORATE_WINDOW_REPLY_BYTES_MAX", help_heading = "Log")]
-    pub window_reply_bytes_max: Option<u64>,
-    /// Longest time a request id is remembered, milliseconds. Used once, when the cluster is
-    /// founded.
-    #[arg(long, env = "QUORATE_WINDOW_AGE_MAX_MS", help_heading = "Log")]
-    pub window_age_max_ms: Option<u64>,
 
     /// Seconds a failure report lives. Replicated: used once, when the cluster is founded; change
     /// it later with `quorate ctl settings set`. So are all options of this group up to
@@ -230,9 +220,6 @@ impl Layer {
             snapshot_log_bytes_max: Some(64 * 1024 * 1024),
             snapshot_age_max_s: Some(3_600),
             snapshot_entries_kept: Some(20_000),
-            window_requests_max: Some(100_000),
-            window_reply_bytes_max: Some(64 * 1024 * 1024),
-            window_age_max_ms: Some(600_000),
             failure_ttl: Some(60),
             failure_quorum: Some(1),
             migration_limit: Some(1),

@@ -112,7 +112,7 @@ impl Writer {
                 sleep(Duration::from_millis(10)).await;
             }
             record.slowest = record.slowest.max(begun.elapsed());
-            if write % 2 == 0 {
+            if write.is_multiple_of(2) {
                 record.proxies.push(proxy);
             } else {
                 record.changes += 1;
@@ -126,7 +126,7 @@ impl Writer {
     async fn attempt(&self, turn: u64, write: u64, proxy: &str) -> bool {
         let place = usize::try_from(turn).expect("a small number") % self.urls.len();
         let base = format!("{}/api/v3", self.urls[place]);
-        let request = if write % 2 == 0 {
+        let request = if write.is_multiple_of(2) {
             register(&self.client, &base, proxy)
         } else {
             change(&self.client, &base, 1 + write % 100)

@@ -13,7 +13,7 @@ use super::{
     },
     snapshot::Kept,
 };
-use crate::{Config, Machine, StartError, replicated::Replicated};
+use crate::{Config, Machine, StartError, config::WindowLimits, replicated::Replicated};
 
 /// The disk of one replica.
 pub(crate) struct Disk;
@@ -65,7 +65,7 @@ impl Disk {
         let checked = found.check(kept.newest_position().as_ref())?;
         kept.clean(data_dir)?;
         let is_virgin = checked.is_virgin() && state.is_none();
-        let state = state.unwrap_or_else(|| Replicated::new(initial, config.window));
+        let state = state.unwrap_or_else(|| Replicated::new(initial, WindowLimits::default()));
         let fatal = Fatal::new();
         let sink = sink(&checked);
         let log = LogStore::start(checked, sink, fatal.clone(), Some(lock))

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use crate::{
     Config, PeerConfig, Proposal, RequestId, Timers,
-    config::{SnapshotPolicy, WindowLimits},
+    config::SnapshotPolicy,
     entry,
     storage::{Disk, LogStore, Opened, wire::leader},
     testing::register::{RegisterCommand, Registers},
@@ -33,7 +33,6 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         proposals_in_flight_max: 1024,
         proposal_bytes_in_flight_max: 64 << 20,
         snapshot: SnapshotPolicy { age_max: Duration::from_secs(60), ..SnapshotPolicy::default() },
-        window: WindowLimits::default(),
         wall_clock_ms: || 0,
         unsafe_leader_restore: false,
     }

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use super::register::{RegisterCommand, RegisterReply, Registers};
 use crate::{
     Applied, Config, Node, PeerConfig, Proposal, ProposeError, ReadMode, ReplicaId, RequestId,
-    StartError, Timers, View,
-    config::{SnapshotPolicy, WindowLimits},
+    StartError, Timers, View, config::SnapshotPolicy,
 };
 
 /// Nothing in a test takes longer, or the test has failed.
@@ -87,7 +86,6 @@ impl Cluster {
             proposals_in_flight_max: 1000,
             proposal_bytes_in_flight_max: 64 * 1024 * 1024,
             snapshot: SnapshotPolicy::default(),
-            window: WindowLimits::default(),
             wall_clock_ms,
             unsafe_leader_restore: false,
         };

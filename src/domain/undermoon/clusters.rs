@@ -61,7 +61,7 @@ impl State {
         let cluster = self.resting_cluster(name)?;
         let present = count(cluster.chunks.len());
         if node_number.saturating_add(cluster.node_number()) > alloc::NODES_MAX
-            && node_number % 4 == 0
+            && node_number.is_multiple_of(4)
         {
             // Beyond this a master would own no slot. What the pool cannot give is told first.
             self.new_chunks(node_number, present.saturating_mul(2))?;
@@ -186,7 +186,7 @@ impl State {
         node_number: u64,
         present_proxies: u64,
     ) -> Result<Vec<ChunkStore>, Rejection> {
-        if node_number == 0 || node_number % 4 != 0 {
+        if node_number == 0 || !node_number.is_multiple_of(4) {
             return Err(Rejection::InvalidNodeNumber);
         }
         let chunks = alloc::allocate(self, node_number, present_proxies)?;

@@ -370,7 +370,7 @@ fn damage(document: &mut Document, kind: u8, value: u64) {
 
 fn damage_cluster(cluster: &mut super::document::ClusterStore, kind: u8, value: u64) {
     let chunks = cluster.chunks.len().max(1);
-    let chunk = cluster.chunks.iter_mut().nth(usize::from(kind / 16) % chunks);
+    let chunk = cluster.chunks.get_mut(usize::from(kind / 16) % chunks);
     match (kind % 16, chunk) {
         (9, _) => cluster.epoch = value,
         (10, _) => cluster.chunks.reverse(),

@@ -61,7 +61,10 @@ impl State {
         if cluster.is_migrating() {
             return Err(Rejection::MigrationRunning);
         }
-        if node_number == 0 || node_number % 4 != 0 || node_number >= cluster.node_number() {
+        if node_number == 0
+            || !node_number.is_multiple_of(4)
+            || node_number >= cluster.node_number()
+        {
             return Err(Rejection::InvalidNodeNumber);
         }
         let mut owned = owned_ranges(cluster);
