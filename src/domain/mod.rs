@@ -2,7 +2,7 @@
 //! environment or hash-map order; everything that varies arrives in the command.
 //!
 //! `apply` dispatches to one folder a family and nothing more. A new family is one more folder,
-//! one variant in each enum of this file, and its record kinds in [`State::export`].
+//! one variant in each enum of this file, and its record kinds in [`State::records`].
 
 pub mod system;
 pub mod undermoon;

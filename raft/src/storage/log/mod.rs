@@ -1,6 +1,6 @@
 //! The log: entries, vote and bookkeeping in RocksDB, written by one thread, read from memory.
 //!
-//! An entry is readable from the moment [`LogStore::append`] returns and acknowledged only after
+//! An entry is readable from the moment `LogStore::append` returns and acknowledged only after
 //! the fsync. Votes, truncations and entries pass through one queue, so what lies on the disk is
 //! always a prefix of what was asked for. After the first error nothing is written any more.
 //!
