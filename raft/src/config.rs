@@ -56,7 +56,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { heartbeat_ms: 75, election_min_ms: 250, election_max_ms: 450 }
+        Self { heartbeat_ms: 60, election_min_ms: 210, election_max_ms: 380 }
     }
 }
 

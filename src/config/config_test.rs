@@ -78,7 +78,7 @@ fn a_listener_may_have_a_profile_of_its_own() {
 fn bounds_are_above_zero_and_timers_in_order() {
     refused("connections_max", |layer| layer.connections_max = Some(0));
     refused("migration_scan_count", |layer| layer.migration_scan_count = Some(0));
-    refused("election", |layer| layer.election_min_ms = Some(450));
+    refused("election", |layer| layer.election_min_ms = Some(5_000));
     refused("heartbeat", |layer| layer.heartbeat_ms = Some(200));
     let config = judged(|layer| layer.read_staleness_max_ms = Some(0)).unwrap();
     assert_eq!(config.read_staleness_max, None);

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::broker::engine::Timers;
+
 /// Whose promises a family keeps where its documents and its programs differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,15 +198,16 @@ pub struct Layer {
 impl Layer {
     /// What holds where every source is silent.
     pub(super) fn defaults() -> Self {
+        let timers = Timers::default();
         Self {
             replica_id: None,
             peers: Some(Vec::new()),
             cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
             data_dir: Some(PathBuf::from("quorate-data")),
             peer_listen: None,
-            heartbeat_ms: Some(75),
-            election_min_ms: Some(250),
-            election_max_ms: Some(450),
+            heartbeat_ms: Some(timers.heartbeat_ms),
+            election_min_ms: Some(timers.election_min_ms),
+            election_max_ms: Some(timers.election_max_ms),
             listen: Some(vec!["127.0.0.1:7799".to_owned()]),
             request_timeout_ms: Some(3_000),
             read_staleness_max_ms: Some(2_000),
