@@ -83,6 +83,6 @@ mod tests {
             assert_eq!(variable, Some(format!("QUORATE_{}", id.to_uppercase()).as_str()));
             options += 1;
         }
-        assert!(options > 40, "{options}");
+        assert!(options > 30, "only {options} options were looked at");
     }
 }

@@ -286,6 +286,7 @@ fn cluster(
         let client_url = format!("http://{}", first.address);
         peers.push(PeerConfig { id: layer.replica_id.unwrap_or(1), peer_addr, client_url });
     }
+    check_peers(&peers, warnings)?;
     let replica_id = match layer.replica_id {
         Some(id) => id,
         None if peers.len() == 1 => peers[0].id,
@@ -296,7 +297,6 @@ fn cluster(
         here.ok_or_else(|| invalid(format!("replica_id {replica_id} is none of the peers")))?;
     let peer_listen = layer.peer_listen.clone().unwrap_or_else(|| here.peer_addr.clone());
     check_address(&peer_listen, "peer_listen")?;
-    check_peers(&peers, warnings)?;
     let token = given(layer.cluster_token.clone(), "cluster_token")?;
     let is_on_loopback =
         peers.iter().all(|peer| is_loopback(&peer.peer_addr)) && is_loopback(&peer_listen);
