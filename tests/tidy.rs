@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use quorate::telemetry::FIELDS;
+
 /// Longest source file, lines.
 const FILE_LINES_MAX: usize = 800;
 /// What may lie in the root without a leading dot.
@@ -172,6 +174,89 @@ fn clock_has_one_door(source: &Source) -> Vec<String> {
     source.find("wall time comes from clock.rs", &["SystemTime::now"])
 }
 
+fn randomness_has_one_door(source: &Source) -> Vec<String> {
+    let may = ["src/clock.rs", "raft/"];
+    if source.is_test() || may.iter().any(|path| source.path.starts_with(path)) {
+        return Vec::new();
+    }
+    source.find("randomness comes from clock.rs", &["rand::"])
+}
+
+/// What parts may not name, by the beginning of their path.
+const BARRED: [(&str, &[&str]); 6] = [
+    ("src/replica.rs", &["axum", "clap"]),
+    ("src/broker", &["axum", "clap", "api"]),
+    ("src/api/", &["storage", "config", "cli", "server", "control"]),
+    ("src/control", &["api", "axum", "cli"]),
+    ("src/client/", &["domain", "broker", "api"]),
+    ("src/config", &["api", "axum", "server", "control"]),
+];
+
+fn parts_import_what_they_may(source: &Source) -> Vec<String> {
+    let barred = BARRED.iter().filter(|(path, _)| source.path.starts_with(path));
+    let mut faults = Vec::new();
+    for (part, names) in barred {
+        for (number, line) in source.code() {
+            let path = line.trim_start().trim_start_matches("pub ").trim_start_matches("use ");
+            // Deeper lines of a `use` name what lies below another part.
+            let is_top = line.len() - line.trim_start().len() <= 4;
+            let found = names.iter().filter(|name| {
+                contains_word(line, &format!("crate::{name}"))
+                    || is_top && path.strip_prefix(*name).is_some_and(|rest| rest.starts_with("::"))
+            });
+            for name in found {
+                faults.push(format!("{}:{number}: {part} does not import {name}", source.path));
+            }
+        }
+    }
+    faults
+}
+
+fn log_fields_come_from_one_list(source: &Source) -> Vec<String> {
+    if source.is_test() {
+        return Vec::new();
+    }
+    let text: String = source.code().map(|(_, line)| format!("{line}\n")).collect();
+    let mut faults = Vec::new();
+    for level in ["error", "warn", "info", "debug", "trace"] {
+        for (at, call) in text.match_indices(&format!("tracing::{level}!(")) {
+            for argument in arguments(&text[at + call.len()..]) {
+                let name = argument.split('=').next().unwrap_or_default();
+                let name = name.trim().trim_start_matches(['%', '?']);
+                if !argument.starts_with('"') && !FIELDS.contains(&name) {
+                    faults.push(format!("{}: {name}: no field of a log line", source.path));
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// The arguments of a call, from behind its opening parenthesis.
+fn arguments(text: &str) -> Vec<&str> {
+    let (mut depth, mut in_text, mut begin) = (0_u32, false, 0);
+    let mut found = Vec::new();
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '"' => in_text = !in_text,
+            _ if in_text => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' if depth == 0 => {
+                found.push(text[begin..at].trim());
+                break;
+            }
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(text[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.retain(|argument| !argument.is_empty());
+    found
+}
+
 fn files_are_short_and_explained(source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
     let lines = source.text.lines().count();
@@ -187,7 +272,7 @@ fn files_are_short_and_explained(source: &Source) -> Vec<String> {
 type Rule = fn(&Source) -> Vec<String>;
 
 /// Every rule, with a sample it must refuse.
-const RULES: [(Rule, &str, &str); 10] = [
+const RULES: [(Rule, &str, &str); 14] = [
     (domain_is_pure, "src/domain/x/apply.rs", "//! x\nuse std::collections::HashMap;\n"),
     (families_keep_apart, "src/domain/kvrocks/apply.rs", "//! x\nuse super::undermoon::State;\n"),
     (engine_knows_no_family, "raft/src/node.rs", "//! Replicates Undermoon.\n"),
@@ -197,6 +282,18 @@ const RULES: [(Rule, &str, &str); 10] = [
     (nothing_unfinished, "src/api/mod.rs", "//! x\nfn f() { todo!() }\n"),
     (no_unwrap, "src/api/mod.rs", "//! x\nfn f() { g().unwrap(); }\n"),
     (clock_has_one_door, "src/api/mod.rs", "//! x\nlet now = SystemTime::now();\n"),
+    (randomness_has_one_door, "src/broker.rs", "//! x\nlet id = rand::random();\n"),
+    (parts_import_what_they_may, "src/control/mod.rs", "//! x\nuse crate::api::Settings;\n"),
+    (
+        parts_import_what_they_may,
+        "src/client/mod.rs",
+        "//! x\nuse crate::{\n    domain::State,\n};\n",
+    ),
+    (
+        log_fields_come_from_one_list,
+        "src/server.rs",
+        "//! x\ntracing::info!(nonsense = f(1, 2), \"a\");\n",
+    ),
     (files_are_short_and_explained, "src/api/mod.rs", "use std::fmt;\n"),
 ];
 

@@ -206,29 +206,34 @@ fn report(arguments: &Arguments, place: &Place, id: u16, status: io::Result<Exit
     output::complain(&format!("it is not started again; to do so: quorate {line}"));
 }
 
-/// Asks all replicas to stop, and kills those that do not; true if none had to be.
+/// Asks the replicas to stop, one after the other, so that the leader finds somebody to hand over
+/// to; kills those that do not. True if none had to be and none failed.
 async fn stop(place: &Place, pids: &[(u16, i32)], ends: &mut JoinSet<Ended>) -> bool {
-    for (id, pid) in pids.iter().filter(|(id, _)| place.has_pid(*id)) {
+    let mut is_clean = true;
+    for (id, pid) in pids {
+        if !place.has_pid(*id) {
+            continue;
+        }
         if let Err(error) = kill(Pid::from_raw(*pid), Signal::SIGTERM) {
             output::complain(&format!("replica {id} cannot be stopped: {error}"));
         }
-    }
-    let mut is_clean = true;
-    let all_ended = async {
-        while let Some(ended) = ends.join_next().await {
-            let Ok((id, status)) = ended else { continue };
-            place.forget_pid(id);
-            let is_success = status.as_ref().is_ok_and(ExitStatus::success);
-            if !is_success {
-                is_clean = false;
-                output::complain(&format!("replica {id} ended: {status:?}"));
+        while place.has_pid(*id) {
+            match timeout(STOP_TIMEOUT, ends.join_next()).await {
+                Ok(Some(Ok((id, status)))) => {
+                    place.forget_pid(id);
+                    if !status.as_ref().is_ok_and(ExitStatus::success) {
+                        is_clean = false;
+                        output::complain(&format!("replica {id} ended: {status:?}"));
+                    }
+                }
+                Ok(Some(Err(_)) | None) => break,
+                Err(_) => {
+                    output::complain(&format!("replica {id} does not stop; killing all"));
+                    let _ = kill_all(place, pids);
+                    return false;
+                }
             }
         }
-    };
-    if timeout(STOP_TIMEOUT, all_ended).await.is_err() {
-        output::complain("some replicas do not stop; killing them");
-        drop(kill_all(place, pids));
-        return false;
     }
     is_clean
 }

@@ -89,9 +89,9 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
 }
 
 /// Only exiting tells the others that this replica is gone; nothing is worth waiting for.
-fn exit_after_failure(message: &str) -> ! {
-    tracing::error!(message, "the replica cannot go on");
-    output::complain(&format!("quorate: {message}"));
+fn exit_after_failure(reason: &str) -> ! {
+    tracing::error!(reason, "the replica cannot go on");
+    output::complain(&format!("quorate: {reason}"));
     process::exit(1);
 }
 

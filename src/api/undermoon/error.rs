@@ -123,7 +123,7 @@ pub(super) fn respond(failure: &Failure, dialect: Dialect) -> Response<Body> {
             answer(StatusCode::INTERNAL_SERVER_ERROR, &ErrorJson::code("PROXY_NOT_SYNC"))
         }
         Failure::Answer(message) => {
-            tracing::error!(message, "answer could not be encoded");
+            tracing::error!(reason = message, "answer could not be encoded");
             answer(StatusCode::INTERNAL_SERVER_ERROR, &ErrorJson::code("EXTERNAL"))
         }
     }
