@@ -45,12 +45,18 @@ pub struct Writers {
 impl Writers {
     /// Sets `count` writers to work; each begins at another replica.
     pub fn start(count: u64, urls: &[String]) -> Self {
+        Self::start_with(count, urls, "w")
+    }
+
+    /// As [`Writers::start`], with names that begin in a way no other writers' do.
+    pub fn start_with(count: u64, urls: &[String], prefix: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let tasks = (0..count)
             .map(|number| {
                 let writer = Writer {
                     number,
+                    prefix: prefix.to_owned(),
                     urls: urls.to_vec(),
                     stop: stop.clone(),
                     acknowledged: acknowledged.clone(),
@@ -90,6 +96,7 @@ impl Writers {
 
 struct Writer {
     number: u64,
+    prefix: String,
     urls: Vec<String>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
@@ -105,7 +112,7 @@ impl Writer {
                 break;
             }
             let begun = Instant::now();
-            let proxy = format!("w{}-{write}:6000", self.number);
+            let proxy = format!("{}{}-{write}:6000", self.prefix, self.number);
             while !self.attempt(turn, write, &proxy).await {
                 record.repeats += 1;
                 turn += 1;
@@ -131,7 +138,7 @@ impl Writer {
         } else {
             change(&self.client, &base, 1 + write % 100)
         };
-        let key = format!("writer-{}-{write}", self.number);
+        let key = format!("{}{}-{write}", self.prefix, self.number);
         let answer = request.header("Idempotency-Key", key).send().await;
         match answer {
             Ok(response) if response.status() == StatusCode::OK => true,
