@@ -314,6 +314,46 @@ async fn metadata_of_the_original_is_imported_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_write_ends_the_replica_with_a_message() {
+    let dir = TempDir::with_prefix("quorate-full-").unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    // No file may grow beyond 4 MiB; the write that tries fails, as on a full disk.
+    let script = r#"trap '' XFSZ; ulimit -f 4096; exec "$0" "$@""#;
+    let child = Command::new("bash")
+        .args(["-c", script, PROGRAM, "serve", "--peer-listen", "127.0.0.1:0"])
+        .args(["--listen", &address, "--data-dir", dir.path().join("d").to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the replica answers", || TcpStream::connect(&address).is_ok());
+    let url = format!("http://{address}/api/v3/proxies/meta");
+    let mut acknowledged = 0;
+    let failure = loop {
+        let proxy = json!({
+            "proxy_address": format!("10.0.{acknowledged}.1:7000"),
+            "nodes": [format!("10.0.{acknowledged}.1:1"), format!("10.0.{acknowledged}.1:2")],
+            "host": "h".repeat(200_000),
+        });
+        let request = reqwest::Client::new().post(&url).json(&proxy).send().await;
+        match request {
+            Ok(response) if response.status().is_success() => acknowledged += 1,
+            Ok(response) => break response.status().as_u16(),
+            Err(_) => break 0,
+        }
+        assert!(acknowledged < 200, "no write fails");
+    };
+    let failed = Instant::now();
+    // Either the outcome is unknown, or the process was gone before it could say so.
+    assert!(matches!(failure, 0 | 504), "{failure}");
+    let ended = child.wait_with_output().unwrap();
+    assert!(failed.elapsed() < Duration::from_secs(1), "{:?}", failed.elapsed());
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(text(&ended.stderr).contains("quorate: writing the raft log"), "{ended:?}");
+    assert!(acknowledged > 3, "{acknowledged} writes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_cannot_work_says_why() {
     let cluster = Cluster::start(1, &[]).await;
     let data_dir = cluster.replicas[0].data_dir.to_str().unwrap();
