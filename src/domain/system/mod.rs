@@ -7,6 +7,9 @@ use super::{Context, undermoon};
 
 /// Highest feature level this program knows.
 pub const FEATURE_LEVEL_MAX: u64 = 1;
+/// Level that [`Command::Found`] sets. Never changes: a later program replays the same entry, and
+/// must come to the same state.
+const FEATURE_LEVEL_FOUNDED: u64 = 1;
 
 /// State of the system family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ impl State {
             return false;
         }
         self.founded_ms = Some(context.time_ms);
-        self.feature_level = FEATURE_LEVEL_MAX;
+        self.feature_level = FEATURE_LEVEL_FOUNDED;
         true
     }
 
