@@ -68,9 +68,9 @@ pub enum Record {
 /// Records do not make a state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// See [`undermoon::record::Repeated`].
+    /// See [`undermoon::record::RecordFault`].
     #[error(transparent)]
-    Undermoon(#[from] undermoon::record::Repeated),
+    Undermoon(#[from] undermoon::record::RecordFault),
 }
 
 impl State {
@@ -127,15 +127,14 @@ impl State {
         records: impl IntoIterator<Item = Result<Record, E>>,
     ) -> Result<Self, E> {
         let mut state = Self::default();
+        let mut undermoon = undermoon::record::Loader::default();
         for record in records {
             match record? {
                 Record::System(system) => state.system = system,
-                Record::Undermoon(record) => {
-                    state.undermoon.restore_record(record).map_err(RecordError::from)?;
-                }
+                Record::Undermoon(record) => undermoon.add(record).map_err(RecordError::from)?,
             }
         }
-        state.undermoon.finish_records();
+        state.undermoon = undermoon.finish().map_err(RecordError::from)?;
         Ok(state)
     }
 }

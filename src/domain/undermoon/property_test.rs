@@ -9,7 +9,7 @@ use super::{
     document::Document,
     invariant_test::{History, check, check_refusal, check_restored},
     query,
-    record::Record,
+    record::{Loader, Record},
     settings::{Seed, Settings, SettingsChange},
 };
 use crate::domain::Context;
@@ -264,12 +264,11 @@ fn replay(
 
 fn through_snapshot(state: &State) -> State {
     let records: Vec<Record> = postcard::from_bytes(&bytes_of(state)).expect("records decode");
-    let mut restored = State::default();
+    let mut loader = Loader::default();
     for record in records {
-        restored.restore_record(record).expect("each record comes once");
+        loader.add(record).expect("each record comes once");
     }
-    restored.finish_records();
-    restored
+    loader.finish().expect("a head comes with them")
 }
 
 /// A failing case is printed whole and becomes a test of its own; no file of seeds is kept.

@@ -29,10 +29,23 @@ enum Content {
     Failures(String, Reports),
 }
 
-/// A record contradicts those before it.
+/// Records that do not make a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the snapshot has the same undermoon record twice")]
-pub struct Repeated;
+pub enum RecordFault {
+    /// A record contradicts one before it.
+    #[error("the snapshot has the same undermoon record twice")]
+    Repeated,
+    /// Epoch, mode and settings are not among them.
+    #[error("the snapshot has no head record of the undermoon family")]
+    NoHead,
+}
+
+/// Builds a state from the records of [`State::records`].
+#[derive(Debug, Default)]
+pub struct Loader {
+    state: State,
+    has_head: bool,
+}
 
 impl State {
     /// The state as records, the same for equal states.
@@ -58,37 +71,47 @@ impl State {
             .chain(failures)
             .map(Record)
     }
+}
 
-    /// Adds a record of [`State::records`] to a state that began empty.
+impl Loader {
+    /// Adds one record.
     ///
     /// # Errors
-    /// [`Repeated`] if the record was added before.
-    pub fn restore_record(&mut self, Record(content): Record) -> Result<(), Repeated> {
+    /// [`RecordFault::Repeated`] if it was added before.
+    pub fn add(&mut self, Record(content): Record) -> Result<(), RecordFault> {
+        let state = &mut self.state;
         let is_new = match content {
             Content::Head { global_epoch, is_ordered, settings, scale_lease } => {
-                self.global_epoch = global_epoch;
-                self.is_ordered = is_ordered;
-                self.settings = settings;
-                self.scale_lease = scale_lease;
-                true
+                state.global_epoch = global_epoch;
+                state.is_ordered = is_ordered;
+                state.settings = settings;
+                state.scale_lease = scale_lease;
+                !std::mem::replace(&mut self.has_head, true)
             }
             Content::Proxy(proxy) => {
-                self.proxies.insert(proxy.proxy_address.clone(), Arc::new(proxy)).is_none()
+                state.proxies.insert(proxy.proxy_address.clone(), Arc::new(proxy)).is_none()
             }
             Content::Cluster(stored) => {
                 let cluster = Arc::new(Cluster::from(&stored));
-                self.clusters.insert(stored.name, cluster).is_none()
+                state.clusters.insert(stored.name, cluster).is_none()
             }
-            Content::Failed(address) => self.failed.insert(address).is_none(),
+            Content::Failed(address) => state.failed.insert(address).is_none(),
             Content::Failures(address, reports) => {
-                self.failures.insert(address, Arc::new(reports)).is_none()
+                state.failures.insert(address, Arc::new(reports)).is_none()
             }
         };
-        if is_new { Ok(()) } else { Err(Repeated) }
+        if is_new { Ok(()) } else { Err(RecordFault::Repeated) }
     }
 
-    /// Completes a state after its last record.
-    pub fn finish_records(&mut self) {
-        self.rebuild_indexes();
+    /// The state, after the last record.
+    ///
+    /// # Errors
+    /// [`RecordFault::NoHead`] if the records were those of something else.
+    pub fn finish(mut self) -> Result<State, RecordFault> {
+        if !self.has_head {
+            return Err(RecordFault::NoHead);
+        }
+        self.state.rebuild_indexes();
+        Ok(self.state)
     }
 }
