@@ -43,9 +43,7 @@ impl State {
         let expired: Vec<(String, Option<Reports>)> = self
             .failures
             .iter()
-            .filter(|(_, reports)| {
-                reports.values().any(|time_s| query::is_expired(*time_s, ttl_s, context.time_ms))
-            })
+            .filter(|(_, reports)| query::is_prunable(reports, ttl_s, context.time_ms))
             .map(|(address, reports)| {
                 let live: Reports = reports
                     .iter()

@@ -6,7 +6,7 @@ use super::{
     document::{ChunkStore, Document, MigrationEntry, ProxyResource, RolePosition},
     settings::Settings,
     slots::{self, RangeList},
-    state::{Cluster, count},
+    state::{Cluster, Reports, count},
     view::{
         ClusterInfo, ClusterView, MigrationView, NodeRole, NodeView, ProxyPeerView, ProxyView,
         ReplPeerView, SlotRangeView, TagView,
@@ -84,10 +84,7 @@ pub fn failures(state: &State, now_ms: u64) -> Vec<String> {
 #[must_use]
 pub fn has_expired_failures(state: &State, now_ms: u64) -> bool {
     let ttl_s = state.settings.failure_ttl_s;
-    state
-        .failures
-        .values()
-        .any(|reports| reports.values().any(|time_s| is_expired(*time_s, ttl_s, now_ms)))
+    state.failures.values().any(|reports| is_prunable(reports, ttl_s, now_ms))
 }
 
 /// Route 26, ascending.
@@ -133,6 +130,12 @@ pub fn proxy(state: &State, address: &str) -> Option<ProxyView> {
         None => free_proxy(proxy, state.global_epoch),
         Some(cluster) => member(cluster, address, state.settings.migration_limit),
     })
+}
+
+/// Whether pruning changes the reports about one proxy. A restored document may hold a proxy
+/// without any: it goes too, or else the proxy would never be free again.
+pub(super) fn is_prunable(reports: &Reports, ttl_s: u64, now_ms: u64) -> bool {
+    reports.is_empty() || reports.values().any(|time_s| is_expired(*time_s, ttl_s, now_ms))
 }
 
 /// Whether a report of whole second `time_s` has expired at `now_ms`.
