@@ -6,6 +6,7 @@ use super::{
     Profile, Rejection, Reply, State, alloc,
     config::{ClusterConfig, CompressionStrategy},
     document::{ChunkStore, RolePosition},
+    failure::restart_tasks,
     name, query,
     reject::ConfigFault,
     slots,
@@ -121,6 +122,8 @@ impl State {
     }
 
     /// Route 17: chunks of which neither proxy failed or is reported get one master on each side.
+    /// Migrations of a part that moves start afresh, so that what its former master reports late
+    /// commits nothing.
     pub(super) fn balance_masters(
         &mut self,
         name: &str,
@@ -130,21 +133,23 @@ impl State {
         let is_healthy = |address: &String| {
             !self.failed.contains(address) && !self.failures.contains_key(address)
         };
-        let healthy: Vec<usize> = self
+        let unbalanced: Vec<(usize, u64)> = self
             .cluster(name)?
             .chunks
             .iter()
             .enumerate()
             .filter(|(_, chunk)| chunk.proxy_addresses.iter().all(is_healthy))
-            .map(|(index, _)| index)
+            .filter_map(|(index, chunk)| Some((index, borrowed_part(chunk.role_position)?)))
             .collect();
         let epoch = self.bump();
         self.edit_cluster(name, |cluster| {
-            for index in healthy {
-                if let Some(chunk) = cluster.chunk_mut(index) {
+            for (index, _) in &unbalanced {
+                if let Some(chunk) = cluster.chunk_mut(*index) {
                     chunk.role_position = RolePosition::Normal;
                 }
             }
+            let moved = unbalanced.iter().map(|(index, part)| (count(*index), *part)).collect();
+            restart_tasks(cluster, &moved, epoch);
             cluster.epoch = epoch;
         });
         Ok(Reply::Done)
@@ -219,6 +224,15 @@ impl State {
 /// Refuses what is not a cluster name.
 pub(super) fn judge_name(name: &str, profile: Profile) -> Result<(), Rejection> {
     if name::is_valid(name, profile) { Ok(()) } else { Err(Rejection::InvalidClusterName) }
+}
+
+/// The part that moves when a chunk gets one master on each side again; `None` if it has that.
+fn borrowed_part(role: RolePosition) -> Option<u64> {
+    match role {
+        RolePosition::Normal => None,
+        RolePosition::FirstChunkMaster => Some(1),
+        RolePosition::SecondChunkMaster => Some(0),
+    }
 }
 
 fn set_field(config: &mut ClusterConfig, field: &str, value: &str) -> Result<(), ConfigFault> {

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::Context;
 
 /// A part of a cluster: chunk and part.
-type Part = (u64, u64);
+pub(super) type Part = (u64, u64);
 
 impl State {
     /// Route 24. The time of a report is that of its first call and is not refreshed.
@@ -211,7 +211,7 @@ fn moved_parts(
 }
 
 /// Gives a new epoch to every task that touches one of the parts.
-fn restart_tasks(cluster: &mut Cluster, parts: &BTreeSet<Part>, epoch: u64) {
+pub(super) fn restart_tasks(cluster: &mut Cluster, parts: &BTreeSet<Part>, epoch: u64) {
     if parts.is_empty() {
         return;
     }
