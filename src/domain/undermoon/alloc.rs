@@ -31,23 +31,26 @@ pub(super) fn allocate(
 }
 
 /// Picks the proxy that takes the place of a failed one in a chunk (spec 3.4). The survivor's host
-/// is used only when no other has a free proxy, so that a chunk stays spread if it can.
+/// is used only when no other has a free proxy, so that a chunk stays spread if it can; the failed
+/// host only where the original would, and after all others.
 pub(super) fn replacement(
     state: &State,
     failed_host: &str,
     survivor_host: &str,
 ) -> Result<String, Rejection> {
-    let candidates = state.free.iter().filter(|(host, _)| {
-        host.as_str() != failed_host || state.links_between(failed_host, failed_host) > 0
-    });
-    candidates
-        .min_by_key(|(host, addresses)| {
-            (
-                host.as_str() == survivor_host,
-                state.links_between(failed_host, host),
-                Reverse(addresses.len()),
-                (*host).clone(),
-            )
+    let standing = |host: &str| match host {
+        _ if host == failed_host => 2_u8,
+        _ if host == survivor_host => 1,
+        _ => 0,
+    };
+    let links = |host: &str| state.links_between(failed_host, host);
+    state
+        .free
+        .iter()
+        .map(|(host, addresses)| (host.as_str(), addresses))
+        .filter(|(host, _)| *host != failed_host || links(host) > 0)
+        .min_by_key(|&(host, addresses)| {
+            (standing(host), links(host), Reverse(addresses.len()), host)
         })
         .and_then(|(_, addresses)| addresses.get_min().cloned())
         .ok_or(Rejection::NoAvailableResource)
@@ -83,69 +86,98 @@ fn ordered_pairs(
 }
 
 /// Free proxies of one host that are left for this call, as seen while pairs are made.
-struct HostPool {
-    addresses: std::vec::IntoIter<String>,
+struct HostPool<'a> {
+    host: &'a str,
+    left: usize,
+    addresses: std::vec::IntoIter<&'a String>,
 }
 
 /// Spec 3.2.
 fn host_pairs(state: &State, proxies_wanted: u64) -> Result<Vec<[String; 2]>, Rejection> {
-    let mut pools = trimmed_pools(state);
-    let total = pools.values().map(|pool| pool.addresses.len()).fold(0, usize::saturating_add);
+    let mut pools = trimmed_pools(state, proxies_wanted);
+    let total = pools.iter().map(|pool| pool.left).fold(0, usize::saturating_add);
     if count(total) < proxies_wanted {
         return Err(Rejection::NoAvailableResource);
     }
-    let mut added: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut links = LinkRows::default();
     let mut pairs = Vec::new();
     while count(pairs.len()).saturating_mul(2) < proxies_wanted {
-        let first_host = pools
+        let first = pools
             .iter()
-            .min_by_key(|(host, pool)| (Reverse(pool.addresses.len()), *host))
-            .map(|(host, _)| host.clone())
+            .enumerate()
+            .min_by_key(|(index, pool)| (Reverse(pool.left), *index))
+            .map(|(index, _)| index)
             .ok_or(Rejection::NoAvailableResource)?;
-        let links = |host: &String| {
-            let extra = added.get(&(first_host.clone(), host.clone())).copied().unwrap_or(0);
-            state.links_between(&first_host, host).saturating_add(extra)
-        };
-        let second_host = pools
+        let row = links.row(state, &pools, first);
+        let second = pools
             .iter()
-            .filter(|(host, pool)| **host != first_host && pool.addresses.len() > 0)
-            .min_by_key(|(host, pool)| (links(host), Reverse(pool.addresses.len()), *host))
-            .map(|(host, _)| host.clone())
+            .zip(row.iter())
+            .enumerate()
+            .filter(|(index, (pool, _))| *index != first && pool.left > 0)
+            .min_by_key(|(index, (pool, links))| (**links, Reverse(pool.left), *index))
+            .map(|(index, _)| index)
             .ok_or(Rejection::NoAvailableResource)?;
-        let first = next_of(&mut pools, &first_host)?;
-        let second = next_of(&mut pools, &second_host)?;
-        for key in [(first_host.clone(), second_host.clone()), (second_host, first_host)] {
-            let links = added.entry(key).or_insert(0);
-            *links = links.saturating_add(1);
-        }
-        pairs.push([first, second]);
+        links.add(state, &pools, first, second);
+        links.add(state, &pools, second, first);
+        pairs.push([next_of(&mut pools, first)?, next_of(&mut pools, second)?]);
     }
     Ok(pairs)
 }
 
-/// Free proxies by host; the largest group is cut so that no host holds more than half.
-fn trimmed_pools(state: &State) -> BTreeMap<String, HostPool> {
+/// The rows of the link table that a call has come across, in the order of its pools, with the
+/// chunks of the call itself counted.
+#[derive(Default)]
+struct LinkRows(BTreeMap<usize, Vec<u64>>);
+
+impl LinkRows {
+    fn row(&mut self, state: &State, pools: &[HostPool<'_>], index: usize) -> &mut Vec<u64> {
+        self.0.entry(index).or_insert_with(|| {
+            let mut row = vec![0; pools.len()];
+            let stored = pools.get(index).and_then(|pool| state.links.get(pool.host));
+            for (host, links) in stored.into_iter().flatten() {
+                let place = pools.binary_search_by(|pool| pool.host.cmp(host));
+                if let Some(cell) = place.ok().and_then(|place| row.get_mut(place)) {
+                    *cell = *links;
+                }
+            }
+            row
+        })
+    }
+
+    fn add(&mut self, state: &State, pools: &[HostPool<'_>], from: usize, to: usize) {
+        if let Some(cell) = self.row(state, pools, from).get_mut(to) {
+            *cell = cell.saturating_add(1);
+        }
+    }
+}
+
+/// Free proxies by host, hosts ascending; the largest group is cut so that no host holds more than
+/// half. No more addresses are collected than the call can use.
+fn trimmed_pools(state: &State, proxies_wanted: u64) -> Vec<HostPool<'_>> {
     let sizes = || state.free.iter().map(|(host, addresses)| (host, addresses.len()));
     let total = sizes().map(|(_, size)| size).fold(0, usize::saturating_add);
     let largest = sizes().min_by_key(|(host, size)| (Reverse(*size), *host));
+    let usable = usize::try_from(proxies_wanted).unwrap_or(usize::MAX);
     state
         .free
         .iter()
         .map(|(host, addresses)| {
-            let kept = match largest {
+            let left = match largest {
                 Some((largest_host, size)) if largest_host == host => {
                     size.min(total.saturating_sub(size))
                 }
                 _ => addresses.len(),
             };
-            let addresses: Vec<String> = addresses.iter().take(kept).cloned().collect();
-            (host.clone(), HostPool { addresses: addresses.into_iter() })
+            let addresses: Vec<&String> = addresses.iter().take(left.min(usable)).collect();
+            HostPool { host, left, addresses: addresses.into_iter() }
         })
         .collect()
 }
 
-fn next_of(pools: &mut BTreeMap<String, HostPool>, host: &str) -> Result<String, Rejection> {
-    pools.get_mut(host).and_then(|pool| pool.addresses.next()).ok_or(Rejection::NoAvailableResource)
+fn next_of(pools: &mut [HostPool<'_>], index: usize) -> Result<String, Rejection> {
+    let pool = pools.get_mut(index).ok_or(Rejection::NoAvailableResource)?;
+    pool.left = pool.left.saturating_sub(1);
+    pool.addresses.next().cloned().ok_or(Rejection::NoAvailableResource)
 }
 
 fn chunk_of(state: &State, first: &str, second: &str) -> Result<ChunkStore, Rejection> {

@@ -1,6 +1,9 @@
 //! Failure reports, failover and the spare check (routes 23 to 26, spec 6).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Profile, Rejection, Reply, State, alloc,
@@ -170,16 +173,18 @@ impl State {
         if self.is_ordered {
             return Ok(Vec::new());
         }
-        let hosts: BTreeSet<&String> = self.proxies.values().map(|proxy| &proxy.host).collect();
+        let mut hosts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for proxy in self.proxies.values() {
+            hosts.entry(&proxy.host).or_default().push(&proxy.proxy_address);
+        }
         let mut listed = Vec::new();
-        for host in hosts {
+        for (host, addresses) in hosts {
             let mut scratch = self.clone();
-            let addresses = self.proxies.values().filter(|proxy| proxy.host == *host);
-            for proxy in addresses {
-                match scratch.replace_failed(&proxy.proxy_address) {
+            for address in addresses {
+                match scratch.replace_failed(address) {
                     Ok(_) => {}
                     Err(Rejection::NoAvailableResource) => {
-                        listed.push(host.clone());
+                        listed.push(host.to_owned());
                         break;
                     }
                     Err(other) => return Err(other),

@@ -47,8 +47,8 @@ pub struct State {
     pub(super) scale_lease: Option<ScaleLease>,
     /// Index: free proxies by host; a host without any has no entry.
     pub(super) free: OrdMap<String, OrdSet<String>>,
-    /// Index: chunks by the unordered pair of their hosts; a chunk on one host counts twice.
-    pub(super) links: OrdMap<(String, String), u64>,
+    /// Index: chunks by both of their hosts, in either order; a chunk on one host counts twice.
+    pub(super) links: OrdMap<String, OrdMap<String, u64>>,
 }
 
 impl State {
@@ -135,27 +135,34 @@ impl State {
         }
     }
 
-    /// Counts a chunk in the link table.
-    pub(super) fn link(&mut self, hosts: &[String; 2]) {
-        let count = self.links.entry(host_pair(&hosts[0], &hosts[1])).or_insert(0);
-        *count = count.saturating_add(link_weight(hosts));
+    /// Counts a chunk in the link table. Both ways round, hence twice for a chunk on one host.
+    pub(super) fn link(&mut self, [one, other]: &[String; 2]) {
+        for (from, to) in [(one, other), (other, one)] {
+            let row = self.links.entry(from.clone()).or_default();
+            let chunks = row.entry(to.clone()).or_insert(0);
+            *chunks = chunks.saturating_add(1);
+        }
     }
 
     /// Takes a chunk out of the link table.
-    pub(super) fn unlink(&mut self, hosts: &[String; 2]) {
-        let key = host_pair(&hosts[0], &hosts[1]);
-        let rest =
-            self.links.get(&key).copied().unwrap_or_default().saturating_sub(link_weight(hosts));
-        if rest == 0 {
-            self.links.remove(&key);
-        } else {
-            self.links.insert(key, rest);
+    pub(super) fn unlink(&mut self, [one, other]: &[String; 2]) {
+        for (from, to) in [(one, other), (other, one)] {
+            let Some(row) = self.links.get_mut(from) else {
+                continue;
+            };
+            match row.get_mut(to) {
+                Some(chunks) if *chunks > 1 => *chunks = chunks.saturating_sub(1),
+                _ => drop(row.remove(to)),
+            }
+            if row.is_empty() {
+                self.links.remove(from);
+            }
         }
     }
 
     /// Spec 3.1: number of chunks between two hosts.
     pub(super) fn links_between(&self, one: &str, other: &str) -> u64 {
-        self.links.get(&host_pair(one, other)).copied().unwrap_or_default()
+        self.links.get(one).and_then(|row| row.get(other)).copied().unwrap_or_default()
     }
 
     /// Raises the global epoch and returns it.
@@ -278,13 +285,4 @@ impl ChunkStore {
 /// A length as a number of the state.
 pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-fn host_pair(one: &str, other: &str) -> (String, String) {
-    let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    (low.to_owned(), high.to_owned())
-}
-
-fn link_weight(hosts: &[String; 2]) -> u64 {
-    if hosts[0] == hosts[1] { 2 } else { 1 }
 }
