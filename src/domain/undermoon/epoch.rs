@@ -1,12 +1,26 @@
 //! Epochs forced forward, restored metadata and changed settings (routes 3, 30 and 31).
 
-use super::{Rejection, Reply, State, document::Document, settings::SettingsChange};
+use std::collections::BTreeSet;
+
+use super::{
+    Rejection, Reply, State,
+    document::{ClusterStore, Document},
+    settings::SettingsChange,
+};
+
+/// Highest epoch that can be asked for. A state at the end of the numbers could never again show a
+/// change to its proxies, so what is left above is room for some four billion changes.
+pub(super) const EPOCH_MAX: u64 = u64::MAX - u32::MAX as u64;
 
 impl State {
     /// Route 30.
     pub(super) fn set_epoch(&mut self, epoch: u64) -> Result<Reply, Rejection> {
         if epoch <= self.global_epoch {
             return Err(Rejection::EpochSmallerThanCurrent);
+        }
+        if epoch > EPOCH_MAX {
+            let why = format!("an epoch above {EPOCH_MAX} leaves no room for later changes");
+            return Err(Rejection::InvalidSetting(why));
         }
         self.global_epoch = epoch;
         self.level_epochs();
@@ -16,19 +30,49 @@ impl State {
     /// Route 31: past everything any proxy has seen, so that proxies take metadata again.
     pub(super) fn recover_epoch(&mut self, epoch_seen: u64) -> Reply {
         let next = self.global_epoch.saturating_add(1);
-        self.global_epoch = epoch_seen.saturating_add(2).max(next);
+        self.global_epoch = epoch_seen.saturating_add(2).min(EPOCH_MAX).max(next);
         self.level_epochs();
         Reply::Done
     }
 
-    /// Route 3. An equal epoch is taken, as the original's own replication relies on it.
+    /// Route 3. An equal epoch is taken, as the original's own replication relies on it, but not
+    /// with other content than proxies have been shown at that epoch (spec 8.6).
     pub(super) fn restore(&mut self, document: &Document) -> Result<Reply, Rejection> {
         document.validate()?;
-        if self.global_epoch > document.global_epoch {
+        if self.global_epoch > document.global_epoch || self.contradicts(document) {
             return Err(Rejection::EpochSmallerThanCurrent);
         }
         self.load(document);
         Ok(Reply::Done)
+    }
+
+    /// Whether a document would show a proxy other content at the epoch it has been shown last: it
+    /// would keep what it has, and nothing would ever repair it.
+    fn contradicts(&self, document: &Document) -> bool {
+        let is_same_cluster = |name: &String| {
+            let stored = document.clusters.get(name);
+            self.clusters.get(name).map(|cluster| ClusterStore::from(cluster.as_ref())).as_ref()
+                == stored
+        };
+        let diverged: BTreeSet<&String> =
+            self.clusters.keys().filter(|name| !is_same_cluster(name)).collect();
+        let epoch_of = |cluster: &Option<String>| {
+            let cluster = cluster.as_ref().and_then(|name| self.clusters.get(name));
+            cluster.map_or(self.global_epoch, |cluster| cluster.epoch)
+        };
+        let epoch_then = |cluster: &Option<String>| {
+            let cluster = cluster.as_ref().and_then(|name| document.clusters.get(name));
+            cluster.map_or(document.global_epoch, |cluster| cluster.epoch)
+        };
+        self.proxies.iter().any(|(address, now)| {
+            let Some(then) = document.all_proxies.get(address) else {
+                return false;
+            };
+            let is_same = now.cluster == then.cluster
+                && now.node_addresses == then.node_addresses
+                && now.cluster.as_ref().is_none_or(|name| !diverged.contains(name));
+            !is_same && epoch_of(&now.cluster) == epoch_then(&then.cluster)
+        })
     }
 
     /// Changes settings. A new migration limit changes what proxies are shown, so it must come

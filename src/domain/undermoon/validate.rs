@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Profile, Rejection,
     document::{ChunkStore, ClusterStore, Document, MigrationEntry, MigrationMeta},
+    epoch::EPOCH_MAX,
     name,
     slots::{self, RangeList},
     state::count,
@@ -26,6 +27,9 @@ impl Document {
     }
 
     fn check(&self) -> Result<(), Fault> {
+        ensure(self.global_epoch <= EPOCH_MAX, || {
+            "its epoch leaves no room for later changes".to_owned()
+        })?;
         for (address, proxy) in &self.all_proxies {
             ensure(*address == proxy.proxy_address, || {
                 format!("proxy {address} is stored as {}", proxy.proxy_address)
