@@ -33,6 +33,18 @@ pub use reply::Reply;
 pub use state::State;
 
 #[cfg(test)]
+mod clusters_test;
+#[cfg(test)]
+mod epoch_test;
+#[cfg(test)]
+mod failure_test;
+#[cfg(test)]
+mod golden_test;
+#[cfg(test)]
 mod invariant_test;
 #[cfg(test)]
+mod play_test;
+#[cfg(test)]
 mod property_test;
+#[cfg(test)]
+mod scale_test;

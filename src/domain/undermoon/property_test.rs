@@ -47,6 +47,9 @@ enum Step {
     SetEpoch { ahead: u8 },
     RecoverEpoch { ahead: u8 },
     RestoreSelf { ahead: u8 },
+    RestoreEarlier { pick: u8, ahead: u8 },
+    RenewLease { run: u8 },
+    ReleaseLease { run: u8 },
     Limit { limit: u8 },
     Wait { seconds: u8 },
 }
@@ -83,6 +86,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => pick.prop_map(|ahead| Step::SetEpoch { ahead }),
         1 => pick.prop_map(|ahead| Step::RecoverEpoch { ahead }),
         1 => (0..3_u8).prop_map(|ahead| Step::RestoreSelf { ahead }),
+        1 => (pick, 0..4_u8).prop_map(|(pick, ahead)| Step::RestoreEarlier { pick, ahead }),
+        1 => (0..4_u8).prop_map(|run| Step::RenewLease { run }),
+        1 => (0..4_u8).prop_map(|run| Step::ReleaseLease { run }),
         1 => (0..4_u8).prop_map(|limit| Step::Limit { limit }),
         2 => (1..40_u8).prop_map(|seconds| Step::Wait { seconds }),
     ];
@@ -109,8 +115,9 @@ fn seed() -> impl Strategy<Value = Seed> {
     )
 }
 
-/// The command of a step in a state; `None` if the step only passes time.
-fn action_of(state: &State, step: &Step) -> Option<Action> {
+/// The command of a step in a state; `None` if the step only passes time. `earlier` are documents
+/// of the same run.
+fn action_of(state: &State, earlier: &[Document], step: &Step) -> Option<Action> {
     let name = |index: u8| NAMES.get(usize::from(index)).copied().unwrap_or("no.such").to_owned();
     let node_number = |number: u8| u64::from(number);
     Some(match *step {
@@ -168,17 +175,27 @@ fn action_of(state: &State, step: &Step) -> Option<Action> {
             Action::SetEpoch { epoch: query::global_epoch(state) + u64::from(ahead / 64) }
         }
         Step::RecoverEpoch { ahead } => Action::RecoverEpoch { epoch_seen: u64::from(ahead) },
-        Step::RestoreSelf { ahead } => {
-            let mut document = query::document(state);
-            document.global_epoch = (document.global_epoch + u64::from(ahead)).saturating_sub(1);
-            Action::Restore { document: Box::new(document) }
+        Step::RestoreSelf { ahead } => restore(query::document(state), state, ahead),
+        Step::RestoreEarlier { pick, ahead } => {
+            let pick = usize::from(pick).checked_rem(earlier.len())?;
+            restore(earlier.get(pick)?.clone(), state, ahead)
         }
+        Step::RenewLease { run } => Action::RenewScaleLease { run: [run; 16], lease_ms: 2_000 },
+        Step::ReleaseLease { run } => Action::ReleaseScaleLease { run: [run; 16] },
         Step::Limit { limit } => Action::ChangeSettings(SettingsChange {
             migration_limit: Some(u64::from(limit)),
             ..SettingsChange::default()
         }),
         Step::Wait { .. } => return None,
     })
+}
+
+/// A restore with a global epoch near the present one, sometimes below it.
+fn restore(mut document: Document, state: &State, ahead: u8) -> Action {
+    let near = (query::global_epoch(state) + u64::from(ahead)).saturating_sub(1);
+    let highest = document.clusters.values().map(|cluster| cluster.epoch).max();
+    document.global_epoch = near.max(highest.unwrap_or(0));
+    Action::Restore { document: Box::new(document) }
 }
 
 fn proxy_of(state: &State, pick: u8) -> String {
@@ -220,13 +237,17 @@ fn run(seed: &Seed, profile: Profile, steps: &[Step]) -> Result<(Log, State), Te
     let mut state = State::new(seed);
     let mut history = History::default();
     let mut log = Log::new();
+    let mut earlier = Vec::new();
     let mut time_ms = 1_760_000_000_000;
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
+        if at % 8 == 7 {
+            earlier.push(query::document(&state));
+        }
         time_ms += 300;
         if let Step::Wait { seconds } = step {
             time_ms += u64::from(*seconds) * 1000;
         }
-        let Some(action) = action_of(&state, step) else {
+        let Some(action) = action_of(&state, &earlier, step) else {
             continue;
         };
         let before = state.clone();
@@ -335,7 +356,7 @@ proptest! {
             prop_assert_eq!(query::document(&target), query::document(&State::new(&seed)));
         }
         for step in &after {
-            if let Some(action) = action_of(&target, step) {
+            if let Some(action) = action_of(&target, &[], step) {
                 let command = Command { profile: Profile::Program, action };
                 drop(target.apply(&context(2, 1_760_000_001_000), command));
                 check_restored(&target)?;
