@@ -18,6 +18,7 @@ use reqwest::StatusCode;
 use support::{
     cluster::{Cluster, PATIENCE},
     compare,
+    readers::Readers,
     writers::{self, Record, Writers},
 };
 use tokio::time::sleep;
@@ -65,6 +66,7 @@ async fn check_effects(cluster: &Cluster, url: &str, epoch: u64, records: &[Reco
 async fn kill_minus_nine_of_the_leader() {
     let mut cluster = Cluster::start(3, &[]).await;
     let before = writers::prepare(&cluster.url(1)).await;
+    let readers = Readers::start(&cluster.urls());
     let writers = Writers::start(WRITERS, &cluster.urls());
     for _ in 0..5 {
         writers.wait_for(40, PATIENCE).await;
@@ -76,6 +78,7 @@ async fn kill_minus_nine_of_the_leader() {
         cluster.wait_ready(leader).await;
     }
     let records = writers.finish().await;
+    readers.finish().await;
     settle(&mut cluster, before, &records).await;
 }
 
@@ -83,6 +86,7 @@ async fn kill_minus_nine_of_the_leader() {
 async fn kill_minus_nine_of_a_follower() {
     let mut cluster = Cluster::start(3, &[]).await;
     let before = writers::prepare(&cluster.url(1)).await;
+    let readers = Readers::start(&cluster.urls());
     let writers = Writers::start(WRITERS, &cluster.urls());
     for _ in 0..5 {
         writers.wait_for(60, PATIENCE).await;
@@ -93,6 +97,7 @@ async fn kill_minus_nine_of_a_follower() {
         cluster.wait_ready(follower).await;
     }
     let records = writers.finish().await;
+    readers.finish().await;
     settle(&mut cluster, before, &records).await;
 }
 
@@ -100,6 +105,7 @@ async fn kill_minus_nine_of_a_follower() {
 async fn kill_minus_nine_of_all_three_at_once() {
     let mut cluster = Cluster::start(3, &[]).await;
     let before = writers::prepare(&cluster.url(1)).await;
+    let readers = Readers::start(&cluster.urls());
     let writers = Writers::start(WRITERS, &cluster.urls());
     for _ in 0..4 {
         writers.wait_for(80, PATIENCE).await;
@@ -109,6 +115,7 @@ async fn kill_minus_nine_of_all_three_at_once() {
     }
     writers.wait_for(40, PATIENCE).await;
     let records = writers.finish().await;
+    readers.finish().await;
     settle(&mut cluster, before, &records).await;
 }
 
@@ -175,6 +182,30 @@ async fn sigstop_of_the_leader_and_resume() {
         cluster.wait_ready(leader).await;
     }
     let records = writers.finish().await;
+    settle(&mut cluster, before, &records).await;
+}
+
+/// Writes that a follower has passed on to a leader that then stands still are passed on again to
+/// the next leader, within the call: nobody who writes through a follower sees a failure, and
+/// nobody waits as long as the time limit of a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigstop_of_the_leader_with_forwards_in_flight() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let before = writers::prepare(&cluster.url(1)).await;
+    let leader = cluster.wait_leader().await;
+    let followers: Vec<String> =
+        cluster.urls().into_iter().filter(|url| *url != cluster.url(leader)).collect();
+    let writers = Writers::start_patient(WRITERS, &followers);
+    writers.wait_for(100, PATIENCE).await;
+    cluster.replica(leader).signal(Signal::SIGSTOP);
+    cluster.wait_leader_other_than(leader).await;
+    writers.wait_for(100, PATIENCE).await;
+    cluster.replica(leader).signal(Signal::SIGCONT);
+    let records = writers.finish().await;
+    let repeats: u64 = records.iter().map(|record| record.repeats).sum();
+    let slowest = records.iter().map(|record| record.slowest).max().unwrap();
+    assert_eq!(repeats, 0, "writes through followers failed or were not answered");
+    assert!(slowest < Duration::from_millis(2_500), "a forwarded write took {slowest:?}");
     settle(&mut cluster, before, &records).await;
 }
 
@@ -302,4 +333,26 @@ async fn with_leader_restore_the_logs_diverge() {
         }
     }
     panic!("{RESTORE_ROUNDS} kills with leader restore did no harm: the checks see nothing");
+}
+
+/// The same kills with the setting as it is: a leader that is back before anybody stands for
+/// election goes through one like everybody else, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_minus_nine_of_a_leader_that_is_back_before_an_election() {
+    let timers = ["--heartbeat-ms", "200", "--election-min-ms", "800", "--election-max-ms", "1400"];
+    let mut cluster = Cluster::start(3, &timers).await;
+    let before = writers::prepare(&cluster.url(1)).await;
+    let readers = Readers::start(&cluster.urls());
+    let writers = Writers::start(RESTORE_WRITERS, &cluster.urls());
+    for _ in 0..6 {
+        writers.wait_for(60, PATIENCE).await;
+        let leader = cluster.wait_leader().await;
+        cluster.replica(leader).kill();
+        cluster.replica(leader).start();
+        cluster.wait_ready(leader).await;
+        writers.wait_for(60, PATIENCE).await;
+    }
+    let records = writers.finish().await;
+    readers.finish().await;
+    settle(&mut cluster, before, &records).await;
 }

@@ -50,6 +50,16 @@ impl Writers {
 
     /// As [`Writers::start`], with names that begin in a way no other writers' do.
     pub fn start_with(count: u64, urls: &[String], prefix: &str) -> Self {
+        Self::start_all(count, urls, prefix, &client)
+    }
+
+    /// As [`Writers::start`], but a writer waits for an answer longer than a replica takes for one.
+    pub fn start_patient(count: u64, urls: &[String]) -> Self {
+        let patient = || Client::builder().no_proxy().timeout(ANSWER_LIMIT * 4);
+        Self::start_all(count, urls, "w", &|| patient().build().expect("a client"))
+    }
+
+    fn start_all(count: u64, urls: &[String], prefix: &str, client: &dyn Fn() -> Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let tasks = (0..count)
