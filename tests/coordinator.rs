@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{
     cluster::Cluster,
+    compare,
     coordinator::{Coordinator, Operator},
     server_proxy::Fleet,
 };
@@ -38,8 +39,11 @@ async fn a_cluster_lives_through_the_loss_of_replicas_and_of_a_proxy() {
         operator.register(&address, &format!("host{}", number % HOSTS)).await;
         addresses.push(address);
     }
-    let mut coordinators = ["coordinator-1", "coordinator-2"]
-        .map(|name| Coordinator::start(name, &cluster.urls(), INTERVAL));
+    let urls = cluster.urls();
+    let mut coordinators = [
+        Coordinator::start("coordinator-1", &urls, INTERVAL),
+        Coordinator::start_compressing("coordinator-2", &urls, INTERVAL),
+    ];
 
     operator.change(Method::POST, "clusters/meta/life", json!({ "node_number": 8 })).await;
     settled(&operator, &fleet, &addresses).await;
@@ -81,6 +85,27 @@ async fn a_cluster_lives_through_the_loss_of_replicas_and_of_a_proxy() {
     println!("{} pushes were refused as old", fleet.refused());
     let info = operator.read("clusters/info/life").await;
     assert_eq!(info["node_number"], 8, "{info}");
+    nobody_stepped_back_or_ran_ahead(&operator, &fleet, &addresses).await;
+    drop(coordinators);
+    compare::digests(&cluster).await.unwrap();
+    let (_, differences) = compare::logs(&cluster).await;
+    assert_eq!(differences, [], "logs differ below the commit index");
+}
+
+/// No proxy took an epoch that was not newer, and none holds one that was never committed.
+async fn nobody_stepped_back_or_ran_ahead(
+    operator: &Operator,
+    fleet: &Fleet,
+    addresses: &[String],
+) {
+    let global = operator.read("epoch").await.as_u64().unwrap();
+    for address in addresses {
+        let steps = fleet.steps(address);
+        assert!(!steps.is_empty(), "{address} was never told anything");
+        assert!(steps.iter().all(|(before, after)| before < after), "{address}: {steps:?}");
+        let epoch = fleet.epoch(address);
+        assert!(epoch <= global, "{address} is at {epoch}, the broker at {global}");
+    }
 }
 
 /// Waits until every proxy holds what the broker says, then checks that all slots are served once.

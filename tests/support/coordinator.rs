@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     future::Future,
+    io::Read,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, Method, StatusCode};
+use flate2::read::GzDecoder;
+use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -30,6 +32,8 @@ pub struct Coordinator {
 
 struct Inner {
     reporter: String,
+    /// `enable_compression` of the original.
+    is_compressing: bool,
     urls: Vec<String>,
     client: Client,
     interval: Duration,
@@ -41,8 +45,23 @@ struct Inner {
 impl Coordinator {
     /// Starts a coordinator over all addresses; each loop sleeps `interval` after a round.
     pub fn start(reporter: &str, urls: &[String], interval: Duration) -> Self {
+        Self::start_with(reporter, urls, interval, false)
+    }
+
+    /// As [`Coordinator::start`], and asks for compressed metadata.
+    pub fn start_compressing(reporter: &str, urls: &[String], interval: Duration) -> Self {
+        Self::start_with(reporter, urls, interval, true)
+    }
+
+    fn start_with(
+        reporter: &str,
+        urls: &[String],
+        interval: Duration,
+        is_compressing: bool,
+    ) -> Self {
         let inner = Arc::new(Inner {
             reporter: reporter.to_owned(),
+            is_compressing,
             urls: urls.to_vec(),
             // Neither connecting nor answering is bounded, as in the original.
             client: Client::builder().no_proxy().build().expect("a client"),
@@ -190,13 +209,24 @@ impl Inner {
     ) -> Option<(StatusCode, String)> {
         let turn = counter.fetch_add(1, Ordering::Relaxed);
         let url = format!("{}/api/v3/{path}", self.urls[turn % self.urls.len()]);
-        let mut request = self.client.request(method, url).header("Accept-Encoding", "identity");
+        // Metadata plain, everything else compressed if the broker likes, as the original.
+        let is_meta = path.starts_with("clusters/meta/") || path.starts_with("proxies/meta/");
+        let coding = if is_meta && !self.is_compressing { "identity" } else { "gzip" };
+        let mut request = self.client.request(method, url).header(header::ACCEPT_ENCODING, coding);
         if let Some(body) = body {
             request = request.json(body);
         }
         let answer = request.send().await.ok()?;
         let status = answer.status();
-        Some((status, answer.text().await.ok()?))
+        let is_gzip = answer.headers().get(header::CONTENT_ENCODING).is_some_and(|c| c == "gzip");
+        let body = answer.bytes().await.ok()?;
+        let mut text = String::new();
+        let read = if is_gzip {
+            GzDecoder::new(&body[..]).read_to_string(&mut text)
+        } else {
+            (&body[..]).read_to_string(&mut text)
+        };
+        read.ok().map(|_| (status, text))
     }
 }
 

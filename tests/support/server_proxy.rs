@@ -18,6 +18,9 @@ use super::resp::{Connection, Reply};
 /// Time a migration takes once both ends know of it.
 const MIGRATION: Duration = Duration::from_millis(150);
 
+/// Slots of a cluster.
+const SLOTS: u64 = 16_384;
+
 /// All proxies of a test.
 #[derive(Clone, Default)]
 pub struct Fleet {
@@ -41,6 +44,8 @@ struct Proxy {
     meta: Value,
     /// Every content that was ever pushed, by epoch; survives a restart of the proxy.
     pushed: BTreeMap<u64, String>,
+    /// Epochs before and after every push that was taken, of either command.
+    steps: Vec<(u64, u64)>,
     server: Option<JoinHandle<()>>,
 }
 
@@ -69,6 +74,18 @@ impl Fleet {
     /// The metadata a proxy holds.
     pub fn meta(&self, address: &str) -> Value {
         self.lock().proxies.get(address).map(|proxy| proxy.meta.clone()).unwrap_or_default()
+    }
+
+    /// The greater of the two epochs a proxy holds.
+    pub fn epoch(&self, address: &str) -> u64 {
+        let shared = self.lock();
+        let proxy = &shared.proxies[address];
+        proxy.repl_epoch.max(proxy.cluster_epoch)
+    }
+
+    /// Epochs before and after every push that a proxy has taken.
+    pub fn steps(&self, address: &str) -> Vec<(u64, u64)> {
+        self.lock().proxies[address].steps.clone()
     }
 
     /// What should never have happened.
@@ -131,6 +148,7 @@ impl Shared {
         else {
             return self.refuse();
         };
+        proxy.steps.push((proxy.repl_epoch, epoch));
         proxy.repl_epoch = epoch;
         Reply::Simple("OK".to_owned())
     }
@@ -143,6 +161,7 @@ impl Shared {
         else {
             return self.refuse();
         };
+        proxy.steps.push((proxy.cluster_epoch, epoch));
         proxy.cluster_epoch = epoch;
         proxy.meta = meta.clone();
         for (end, key) in migrations(&meta) {
@@ -161,7 +180,8 @@ impl Shared {
         Reply::Error("OLD_EPOCH".to_owned())
     }
 
-    /// Reads a push, and notes if its epoch came with other content before.
+    /// Reads a push, and notes what no broker may ever say: an epoch with other content than
+    /// before, another proxy's metadata, nodes elsewhere, a cluster not covered once.
     fn judge(&mut self, address: &str, epoch: &str, meta: &str) -> Option<(u64, Value)> {
         let epoch: u64 = epoch.parse().ok()?;
         let value: Value = serde_json::from_str(meta).ok()?;
@@ -170,6 +190,15 @@ impl Shared {
         if known != meta {
             let violation = format!("{address}: epoch {epoch} is {known} and {meta}");
             self.violations.push(violation);
+        }
+        if value["epoch"].as_u64() != Some(epoch) || value["address"] != address {
+            self.violations.push(format!("{address}: not its metadata of epoch {epoch}: {meta}"));
+        }
+        if !nodes_are_here(address, &value) {
+            self.violations.push(format!("{address}: nodes on another host: {meta}"));
+        }
+        if !(value["cluster_name"].is_null() || slots_are_covered(&value)) {
+            self.violations.push(format!("{address}: slots missing or served twice: {meta}"));
         }
         Some((epoch, value))
     }
@@ -194,6 +223,35 @@ impl Shared {
             })
             .collect()
     }
+}
+
+/// Whether what this proxy and its peers own covers every slot once. A slot on its way belongs
+/// to the end it leaves.
+fn slots_are_covered(meta: &Value) -> bool {
+    let peers = meta["peers"].as_array().into_iter().flatten();
+    let of_peers = peers.flat_map(|peer| peer["slots"].as_array().into_iter().flatten());
+    let is_owned = |range: &&Value| range["tag"].get("Importing").is_none();
+    let mut pairs: Vec<(u64, u64)> =
+        local_ranges(meta).chain(of_peers).filter(is_owned).flat_map(pairs_of).collect();
+    pairs.sort_unstable();
+    let end = pairs.iter().try_fold(0, |next, &(first, last)| {
+        let continues = first == next && first <= last;
+        continues.then_some(last + 1)
+    });
+    end == Some(SLOTS)
+}
+
+fn pairs_of(range: &Value) -> Vec<(u64, u64)> {
+    let pairs = range["range_list"].as_array().into_iter().flatten();
+    pairs.filter_map(|pair| Some((pair[0].as_u64()?, pair[1].as_u64()?))).collect()
+}
+
+/// A real proxy takes no metadata whose nodes are not on its own host.
+fn nodes_are_here(address: &str, meta: &Value) -> bool {
+    let host = |text: &str| text.split(':').next().map(ToOwned::to_owned);
+    meta["nodes"].as_array().is_some_and(|nodes| {
+        nodes.iter().all(|node| node["address"].as_str().and_then(host) == host(address))
+    })
 }
 
 fn local_ranges(meta: &Value) -> impl Iterator<Item = &Value> {
