@@ -27,7 +27,7 @@ use tokio::time::sleep;
 const WRITERS: u64 = 8;
 /// Writers, and most kills, until leader restore must have shown what it does.
 const RESTORE_WRITERS: u64 = 24;
-const RESTORE_ROUNDS: u32 = 40;
+const RESTORE_ROUNDS: u32 = 60;
 
 /// Compares what was acknowledged with what is there, on every replica.
 async fn settle(cluster: &mut Cluster, epoch_before: u64, records: &[Record]) {
@@ -109,6 +109,7 @@ async fn kill_minus_nine_of_all_three_at_once() {
     let writers = Writers::start(WRITERS, &cluster.urls());
     for _ in 0..4 {
         writers.wait_for(80, PATIENCE).await;
+        cluster.replicas.iter().for_each(|replica| replica.signal(Signal::SIGKILL));
         cluster.replicas.iter_mut().for_each(support::process::Replica::kill);
         cluster.replicas.iter_mut().for_each(support::process::Replica::start);
         cluster.wait_all_ready().await;
@@ -321,7 +322,8 @@ async fn with_leader_restore_the_logs_diverge() {
         cluster.replica(leader).start();
         cluster.wait_ready(leader).await;
         writers.wait_for(50, PATIENCE).await;
-        drop(writers.finish().await);
+        // Not to their end: replicas that disagree may never acknowledge the last write.
+        writers.abandon();
         let (compared, differences) = compare::logs(&cluster).await;
         if let Some(difference) = differences.first() {
             let (count, index) = (differences.len(), difference.index);

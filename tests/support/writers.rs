@@ -93,6 +93,11 @@ impl Writers {
         }
     }
 
+    /// Ends the writers where they are; what they wrote last may be acknowledged or not.
+    pub fn abandon(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
     /// Ends the writers once each has its last write acknowledged.
     pub async fn finish(self) -> Vec<Record> {
         self.stop.store(true, Ordering::Relaxed);
