@@ -1,0 +1,62 @@
+//! What readers ask of the state: the interface, and the loops on the leader and on observers.
+
+use std::sync::Arc;
+
+use super::{
+    State,
+    command::ClusterKey,
+    model::{Cluster, Observer},
+    settings::Settings,
+};
+
+/// Names of all namespaces, ascending.
+#[must_use]
+pub fn namespaces(state: &State) -> Vec<String> {
+    state.namespaces.keys().cloned().collect()
+}
+
+/// Whether the namespace is there.
+#[must_use]
+pub fn has_namespace(state: &State, namespace: &str) -> bool {
+    state.namespaces.contains_key(namespace)
+}
+
+/// Names of a namespace's clusters, ascending; `None` without the namespace.
+#[must_use]
+pub fn cluster_names(state: &State, namespace: &str) -> Option<Vec<String>> {
+    Some(state.namespaces.get(namespace)?.keys().cloned().collect())
+}
+
+/// A cluster; sharing it costs nothing.
+#[must_use]
+pub fn cluster(state: &State, key: &ClusterKey) -> Option<Arc<Cluster>> {
+    state.find(key).ok().cloned()
+}
+
+/// Every cluster with its key, ascending. What the loops walk over.
+pub fn clusters(state: &State) -> impl Iterator<Item = (ClusterKey, &Arc<Cluster>)> {
+    state.namespaces.iter().flat_map(|(namespace, clusters)| {
+        clusters.iter().map(move |(name, cluster)| {
+            (ClusterKey { namespace: namespace.clone(), name: name.clone() }, cluster)
+        })
+    })
+}
+
+/// The cluster that has a node with this address.
+#[must_use]
+pub fn owner_of_address<'a>(state: &'a State, addr: &str) -> Option<&'a ClusterKey> {
+    state.addresses.get(addr)
+}
+
+/// The replicated settings.
+#[must_use]
+pub const fn settings(state: &State) -> &Settings {
+    &state.settings
+}
+
+/// Last reports of our replicas, ascending by their id.
+pub fn observers(state: &State) -> impl Iterator<Item = (u64, &Arc<Observer>)> {
+    state.observers.iter().map(|(id, observer)| (*id, observer))
+}
+
+pub use super::health::{Verdict, is_sighted, verdict};
