@@ -62,6 +62,26 @@ pub enum MigrationOutcome {
     Cancelled,
 }
 
+/// Two nodes of a shard swap their roles. The new master was chosen before; what the choice relied
+/// on is judged again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailOver {
+    /// Cluster.
+    pub cluster: ClusterKey,
+    /// Index.
+    pub shard: i64,
+    /// Must still be the master.
+    pub old_master: String,
+    /// Must be a replica of the shard.
+    pub new_master: String,
+    /// Version the choice was made on.
+    pub base_version: u64,
+    /// Who wants it; decides what is judged besides.
+    pub cause: FailoverCause,
+    /// Request of the client, so that its repetition finds the result; zeros if none.
+    pub request: [u8; 16],
+}
+
 /// One change asked of the Kvrocks state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -145,24 +165,8 @@ pub enum Command {
         /// Exact id.
         node_id: String,
     },
-    /// Spec 3.5: swaps two roles. The new master was chosen before; what the choice relied on is
-    /// judged again.
-    FailOver {
-        /// Cluster.
-        cluster: ClusterKey,
-        /// Index.
-        shard: i64,
-        /// Must still be the master.
-        old_master: String,
-        /// Must be a replica of the shard.
-        new_master: String,
-        /// Version the choice was made on.
-        base_version: u64,
-        /// Who wants it; decides what is judged besides.
-        cause: FailoverCause,
-        /// Request of the client, so that its repetition finds the result; zeros if none.
-        request: [u8; 16],
-    },
+    /// Spec 3.5: swaps two roles.
+    FailOver(FailOver),
     /// `slot_only`: slots change owner at once, no data moves.
     MoveSlots {
         /// Cluster.

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Rejection, Reply, State,
-    command::DownNode,
-    model::Observer,
-    settings::Settings,
-};
+use super::{Rejection, Reply, State, command::DownNode, model::Observer, settings::Settings};
 use crate::domain::Context;
 
 /// Most dead nodes in one report.

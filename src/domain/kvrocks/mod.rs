@@ -23,9 +23,13 @@ pub mod reject;
 pub mod reply;
 pub mod secret;
 pub mod settings;
+#[cfg(test)]
+mod rules_test;
 mod shards;
 pub mod slots;
 mod state;
+#[cfg(test)]
+mod state_test;
 mod sync;
 pub mod topology;
 mod validate;

@@ -60,3 +60,33 @@ pub fn observers(state: &State) -> impl Iterator<Item = (u64, &Arc<Observer>)> {
 }
 
 pub use super::health::{Verdict, is_sighted, verdict};
+
+/// What [`Command::CreateCluster`](super::Command::CreateCluster) judges before the nodes of the
+/// new cluster are asked (spec 3.1).
+///
+/// # Errors
+/// The [`super::Rejection`] that the command would meet.
+pub fn judge_new_cluster(
+    state: &State,
+    key: &ClusterKey,
+    addresses: &[&str],
+    replicas: i64,
+) -> Result<(), super::Rejection> {
+    state.judge_new_cluster(key, addresses, replicas).map(|_| ())
+}
+
+/// The last migration that took any of these slots away from a node of the target shard. Such a
+/// node refuses writes to slots that come back without their data (spec 5.6).
+#[must_use]
+pub fn returned_by<'a>(
+    cluster: &'a Cluster,
+    range: super::SlotRange,
+    target: i64,
+) -> Option<&'a super::model::Job> {
+    let shard = cluster.shard(target)?;
+    cluster.jobs.iter().rev().find(|job| {
+        job.phase == super::model::Phase::Succeeded
+            && job.range.overlaps(range)
+            && shard.node(&job.source_node).is_some()
+    })
+}

@@ -142,9 +142,9 @@ pub enum Rejection {
     /// The request for a push is over or unknown.
     #[error("sync: not found")]
     SyncNotFound,
-    /// The record or topology breaks an invariant.
+    /// The record, topology or list cannot be taken.
     #[error("invalid argument: {0}")]
-    InvalidTopology(String),
+    Invalid(String),
     /// A setting is out of range.
     #[error("invalid argument: {0}")]
     InvalidSetting(String),

@@ -87,3 +87,122 @@ impl SlotRange {
         self.start <= other.start && other.stop <= self.stop
     }
 }
+
+impl TryFrom<(u16, u16)> for SlotRange {
+    type Error = SlotError;
+
+    fn try_from((start, stop): (u16, u16)) -> Result<Self, SlotError> {
+        Self::new(i64::from(start), i64::from(stop))
+    }
+}
+
+impl From<SlotRange> for (u16, u16) {
+    fn from(range: SlotRange) -> Self {
+        (range.start, range.stop)
+    }
+}
+
+impl fmt::Display for SlotRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.start == self.stop {
+            return write!(f, "{}", self.start);
+        }
+        write!(f, "{}-{}", self.start, self.stop)
+    }
+}
+
+impl FromStr for SlotRange {
+    type Err = SlotError;
+
+    fn from_str(text: &str) -> Result<Self, SlotError> {
+        let bounds: Vec<&str> = text.split('-').collect();
+        match bounds[..] {
+            [one] => {
+                let slot = integer(one)?;
+                Self::new(slot, slot)
+            }
+            [start, stop] => Self::new(integer(start)?, integer(stop)?),
+            _ => Err(SlotError::ManyRanges),
+        }
+    }
+}
+
+/// Reads an integer; failures have the words of the original's platform.
+///
+/// # Errors
+/// [`SlotError::Integer`] for anything that is no 64-bit decimal.
+pub fn integer(text: &str) -> Result<i64, SlotError> {
+    text.parse::<i64>().map_err(|error| {
+        let reason = match error.kind() {
+            std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
+                "value out of range"
+            }
+            _ => "invalid syntax",
+        };
+        SlotError::Integer { text: text.to_owned(), reason }
+    })
+}
+
+/// The list with a range more: ascending, ranges that overlap or touch merged.
+#[must_use]
+pub fn add(list: &[SlotRange], range: SlotRange) -> Vec<SlotRange> {
+    let mut all = list.to_vec();
+    all.push(range);
+    all.sort_unstable();
+    let mut merged: Vec<SlotRange> = Vec::with_capacity(all.len());
+    for range in all {
+        match merged.last_mut() {
+            Some(last) if u32::from(last.stop) + 1 >= u32::from(range.start) => {
+                last.stop = last.stop.max(range.stop);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// The list without the slots of a range: ascending, each range cut to what is left of it.
+#[must_use]
+pub fn remove(list: &[SlotRange], range: SlotRange) -> Vec<SlotRange> {
+    let mut all = list.to_vec();
+    all.sort_unstable();
+    let mut left = Vec::with_capacity(all.len() + 1);
+    for have in all {
+        if !have.overlaps(range) {
+            left.push(have);
+            continue;
+        }
+        if have.start < range.start {
+            left.push(SlotRange { start: have.start, stop: range.start - 1 });
+        }
+        if have.stop > range.stop {
+            left.push(SlotRange { start: range.stop + 1, stop: have.stop });
+        }
+    }
+    left
+}
+
+/// How many slots a list has.
+#[must_use]
+pub fn count(list: &[SlotRange]) -> u64 {
+    list.iter().map(|range| range.count()).sum()
+}
+
+/// All slots in `parts` parts of equal size; the last one takes the rest. `parts` is 1 to
+/// [`SLOT_COUNT`].
+#[must_use]
+pub fn split(parts: u16) -> Vec<SlotRange> {
+    let parts = parts.clamp(1, SLOT_COUNT);
+    let size = SLOT_COUNT / parts;
+    (0..parts)
+        .map(|part| {
+            let start = part * size;
+            let stop = if part + 1 == parts { SLOT_MAX } else { start + size - 1 };
+            SlotRange { start, stop }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "slots_test.rs"]
+mod tests;
