@@ -75,6 +75,8 @@ pub struct Listener {
     pub address: String,
     /// Whose promises `/api/v2` keeps here.
     pub undermoon_profile: ProfileName,
+    /// Whose promises `/api/v1` keeps.
+    pub kvrocks_profile: ProfileName,
 }
 
 /// Everything a replica needs to know, judged.
@@ -201,10 +203,13 @@ fn milliseconds(value: Option<u64>, key: &str) -> Result<Duration, ConfigError> 
 }
 
 fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError> {
-    let profile = given(layer.undermoon_profile, "undermoon_profile")?;
+    let profiles = [
+        given(layer.undermoon_profile, "undermoon_profile")?,
+        given(layer.kvrocks_profile, "kvrocks_profile")?,
+    ];
     let listen = given(layer.listen.clone(), "listen")?;
     let listeners =
-        listen.iter().map(|text| listener(text, profile)).collect::<Result<Vec<_>, _>>()?;
+        listen.iter().map(|text| listener(text, profiles)).collect::<Result<Vec<_>, _>>()?;
     let first = listeners.first().ok_or_else(|| invalid("listen is empty"))?;
     let cluster = cluster(&layer, first, warnings)?;
     let staleness_ms = given(layer.read_staleness_max_ms, "read_staleness_max_ms")?;
@@ -245,19 +250,25 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     })
 }
 
-/// Reads `HOST:PORT[?undermoon=PROFILE]`.
-fn listener(text: &str, default: ProfileName) -> Result<Listener, ConfigError> {
-    let (address, profile) = match text.split_once('?') {
-        None => (text, default),
-        Some((address, "undermoon=document")) => (address, ProfileName::Document),
-        Some((address, "undermoon=program")) => (address, ProfileName::Program),
-        Some(_) => {
-            let shape = "HOST:PORT or HOST:PORT?undermoon=document|program";
-            return Err(invalid(format!("listen is {shape}, not {text}")));
+/// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE]`.
+fn listener(text: &str, defaults: [ProfileName; 2]) -> Result<Listener, ConfigError> {
+    let (address, wishes) = text.split_once('?').unwrap_or((text, ""));
+    let [mut undermoon_profile, mut kvrocks_profile] = defaults;
+    for wish in wishes.split('&').filter(|wish| !wish.is_empty()) {
+        match wish {
+            "undermoon=document" => undermoon_profile = ProfileName::Document,
+            "undermoon=program" => undermoon_profile = ProfileName::Program,
+            "kvrocks=document" => kvrocks_profile = ProfileName::Document,
+            "kvrocks=program" => kvrocks_profile = ProfileName::Program,
+            _ => {
+                let shape = "HOST:PORT or HOST:PORT?FAMILY=document|program, where FAMILY is \
+                             undermoon or kvrocks";
+                return Err(invalid(format!("listen is {shape}, not {text}")));
+            }
         }
-    };
+    }
     check_address(address, "listen")?;
-    Ok(Listener { address: address.to_owned(), undermoon_profile: profile })
+    Ok(Listener { address: address.to_owned(), undermoon_profile, kvrocks_profile })
 }
 
 fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod consistency;
 mod encoding;
 pub mod identity;
+pub mod kvrocks;
 pub mod limit;
 pub mod profile;
 pub mod undermoon;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub requests_in_flight_max: usize,
     /// The undermoon family.
     pub undermoon: undermoon::Settings,
+    /// The kvrocks family.
+    pub kvrocks: kvrocks::Settings,
     /// The admin family.
     pub admin: admin::Settings,
 }
@@ -56,6 +59,7 @@ impl Default for Settings {
             is_linearizable_by_default: false,
             requests_in_flight_max: limit::REQUESTS_IN_FLIGHT_MAX,
             undermoon: undermoon::Settings::default(),
+            kvrocks: kvrocks::Settings::default(),
             admin: admin::Settings::default(),
         }
     }
@@ -66,6 +70,7 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
     let edge = Arc::new(Edge::new(broker, settings));
     Router::new()
         .merge(undermoon::router(Arc::clone(&edge)))
+        .merge(kvrocks::router(Arc::clone(&edge)))
         .merge(admin::router(Arc::clone(&edge)))
         .layer(middleware::from_fn_with_state(edge, stamp))
 }

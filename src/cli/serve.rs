@@ -115,12 +115,10 @@ fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &S
             is_linearizable_by_default: config.default_consistency == ConsistencyName::Linearizable,
             requests_in_flight_max: config.requests_in_flight_max,
             undermoon: api::undermoon::Settings {
-                profile: match listener.undermoon_profile {
-                    ProfileName::Document => Profile::Document,
-                    ProfileName::Program => Profile::Program,
-                },
+                profile: profile(listener.undermoon_profile),
                 replica_addresses: replica_addresses.clone(),
             },
+            kvrocks: api::kvrocks::Settings { profile: profile(listener.kvrocks_profile) },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };
         if let Ok(address) = port.local_addr() {
@@ -130,6 +128,13 @@ fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &S
         server.serve(port, api::router(broker.clone(), settings));
     }
     server
+}
+
+const fn profile(name: ProfileName) -> Profile {
+    match name {
+        ProfileName::Document => Profile::Document,
+        ProfileName::Program => Profile::Program,
+    }
 }
 
 /// The original broker's metadata. What is wrong with it matters only to a replica that is new.

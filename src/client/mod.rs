@@ -1,4 +1,5 @@
 //! Outbound I/O behind small traits. A client speaks one protocol, bounds every step in time and
 //! size, and leaves retries to its caller; it knows nothing of the replicated state.
 
+pub mod node_call;
 pub mod proxy;

@@ -88,7 +88,8 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_ELECTION_MAX_MS", help_heading = "Cluster")]
     pub election_max_ms: Option<u64>,
 
-    /// Where clients connect: HOST:PORT[?undermoon=document|program]. Repeats.
+    /// Where clients connect: HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE], each profile document
+    /// or program. Repeats.
     #[arg(long, env = "QUORATE_LISTEN", value_delimiter = ',', help_heading = "Clients")]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<String>>,
@@ -104,6 +105,9 @@ pub struct Layer {
     /// Whose promises /api/v2 keeps.
     #[arg(long, env = "QUORATE_UNDERMOON_PROFILE", value_enum, help_heading = "Clients")]
     pub undermoon_profile: Option<ProfileName>,
+    /// Whose promises /api/v1 keeps.
+    #[arg(long, env = "QUORATE_KVROCKS_PROFILE", value_enum, help_heading = "Clients")]
+    pub kvrocks_profile: Option<ProfileName>,
     /// Most requests at a time on one listener.
     #[arg(long, env = "QUORATE_REQUESTS_IN_FLIGHT_MAX", help_heading = "Clients")]
     pub requests_in_flight_max: Option<u64>,
@@ -213,6 +217,7 @@ impl Layer {
             read_staleness_max_ms: Some(2_000),
             default_consistency: Some(ConsistencyName::Local),
             undermoon_profile: Some(ProfileName::Document),
+            kvrocks_profile: Some(ProfileName::Document),
             requests_in_flight_max: Some(1_024),
             connections_max: Some(8_192),
             head_timeout_ms: Some(30_000),

@@ -4,6 +4,7 @@
 //! `apply` dispatches to one folder a family and nothing more. A new family is one more folder,
 //! one variant in each enum of this file, and its record kinds in [`State::records`].
 
+pub mod kvrocks;
 pub mod system;
 pub mod undermoon;
 
@@ -29,6 +30,8 @@ pub struct State {
     pub system: system::State,
     /// The Redis proxy broker.
     pub undermoon: undermoon::State,
+    /// The Kvrocks controller.
+    pub kvrocks: kvrocks::State,
 }
 
 /// A change that can be asked for.
@@ -38,6 +41,8 @@ pub enum Command {
     System(system::Command),
     /// About the Redis proxy broker.
     Undermoon(undermoon::Command),
+    /// About the Kvrocks controller.
+    Kvrocks(kvrocks::Command),
 }
 
 /// The answer to a [`Command`], refusals included.
@@ -47,6 +52,8 @@ pub enum Reply {
     System(Result<system::Reply, system::Rejection>),
     /// To [`Command::Undermoon`].
     Undermoon(Result<undermoon::Reply, undermoon::Rejection>),
+    /// To [`Command::Kvrocks`].
+    Kvrocks(Result<kvrocks::Reply, kvrocks::Rejection>),
 }
 
 /// A fact that followed from a command; feeds watchers of this replica.
@@ -63,6 +70,8 @@ pub enum Record {
     System(system::State),
     /// Of the undermoon family.
     Undermoon(undermoon::record::Record),
+    /// Of the kvrocks family.
+    Kvrocks(kvrocks::record::Record),
 }
 
 /// Records do not make a state.
@@ -71,6 +80,9 @@ pub enum RecordError {
     /// See [`undermoon::record::RecordFault`].
     #[error(transparent)]
     Undermoon(#[from] undermoon::record::RecordFault),
+    /// See [`kvrocks::record::Repeated`].
+    #[error(transparent)]
+    Kvrocks(#[from] kvrocks::record::Repeated),
 }
 
 impl State {
@@ -91,6 +103,14 @@ impl State {
                     events.push(Event::SettingsChanged);
                 }
                 Reply::Undermoon(reply)
+            }
+            Command::Kvrocks(command) => {
+                let changes_settings = matches!(command, kvrocks::Command::ChangeSettings(_));
+                let reply = self.kvrocks.apply(context, command);
+                if changes_settings && reply.is_ok() {
+                    events.push(Event::SettingsChanged);
+                }
+                Reply::Kvrocks(reply)
             }
         }
     }
@@ -116,7 +136,8 @@ impl State {
     /// The whole state as records, in an order that depends on the state alone.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let system = std::iter::once(Record::System(self.system.clone()));
-        system.chain(self.undermoon.records().map(Record::Undermoon))
+        let undermoon = self.undermoon.records().map(Record::Undermoon);
+        system.chain(undermoon).chain(self.kvrocks.records().map(Record::Kvrocks))
     }
 
     /// Builds the state from the records of [`State::records`].
@@ -132,6 +153,9 @@ impl State {
             match record? {
                 Record::System(system) => state.system = system,
                 Record::Undermoon(record) => undermoon.add(record).map_err(RecordError::from)?,
+                Record::Kvrocks(record) => {
+                    state.kvrocks.restore_record(record).map_err(RecordError::from)?;
+                }
             }
         }
         state.undermoon = undermoon.finish().map_err(RecordError::from)?;

@@ -100,7 +100,7 @@ pub(super) async fn change_settings(
     let done = edge.broker.propose(&visit.call, command).await?;
     match done.reply {
         Reply::Undermoon(reply) => drop(reply?),
-        Reply::System(reply) => return Err(Failure::Reply(format!("{reply:?}"))),
+        other => return Err(Failure::Reply(format!("{other:?}"))),
     }
     let mut response = Json(SettingsAnswer::of(&edge.broker.latest())).into_response();
     if let Some(request_id) = visit.call.request_id {

@@ -21,10 +21,10 @@ pub mod query;
 pub mod record;
 pub mod reject;
 pub mod reply;
-pub mod secret;
-pub mod settings;
 #[cfg(test)]
 mod rules_test;
+pub mod secret;
+pub mod settings;
 mod shards;
 pub mod slots;
 mod state;

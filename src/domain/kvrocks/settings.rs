@@ -17,6 +17,18 @@ pub enum AdoptPolicy {
     Never,
 }
 
+/// How nodes are judged before a cluster is made of them (spec 3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeCheck {
+    /// Not at all, as the original does by default.
+    Off,
+    /// Nodes that answer must be free; those that cannot be reached may come later.
+    #[default]
+    Reachable,
+    /// Every node must answer and be free.
+    All,
+}
+
 /// The replicated settings of the family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -39,8 +51,8 @@ pub struct Settings {
     pub failover_lag_max: u64,
     /// What to do when nodes are at a higher version.
     pub adopt_policy: AdoptPolicy,
-    /// Ask new nodes whether they are free before a cluster is made of them.
-    pub checks_nodes_on_create: bool,
+    /// How nodes are judged before a cluster is made of them.
+    pub node_check: NodeCheck,
     /// Attempts of a queued migration.
     pub migration_attempts_max: u32,
     /// Show dots instead of passwords.
@@ -59,7 +71,7 @@ impl Default for Settings {
             observer_ttl_intervals: 5,
             failover_lag_max: 0,
             adopt_policy: AdoptPolicy::SameNodes,
-            checks_nodes_on_create: true,
+            node_check: NodeCheck::Reachable,
             migration_attempts_max: 2,
             hides_passwords: false,
         }
@@ -87,8 +99,8 @@ pub struct SettingsChange {
     pub failover_lag_max: Option<u64>,
     /// See [`Settings::adopt_policy`].
     pub adopt_policy: Option<AdoptPolicy>,
-    /// See [`Settings::checks_nodes_on_create`].
-    pub checks_nodes_on_create: Option<bool>,
+    /// See [`Settings::node_check`].
+    pub node_check: Option<NodeCheck>,
     /// See [`Settings::migration_attempts_max`]; 1 to 100.
     pub migration_attempts_max: Option<u32>,
     /// See [`Settings::hides_passwords`].
@@ -124,9 +136,7 @@ impl Settings {
                 .unwrap_or(self.observer_ttl_intervals),
             failover_lag_max: change.failover_lag_max.unwrap_or(self.failover_lag_max),
             adopt_policy: change.adopt_policy.unwrap_or(self.adopt_policy),
-            checks_nodes_on_create: change
-                .checks_nodes_on_create
-                .unwrap_or(self.checks_nodes_on_create),
+            node_check: change.node_check.unwrap_or(self.node_check),
             migration_attempts_max: change
                 .migration_attempts_max
                 .unwrap_or(self.migration_attempts_max),
