@@ -46,11 +46,6 @@ impl Body {
         self.get(key).is_some()
     }
 
-    /// Keys and values as they came.
-    pub(super) fn members(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.0.iter()
-    }
-
     /// A text; empty if absent.
     pub(super) fn text(&self, key: &str) -> Result<String, Failure> {
         match self.get(key) {

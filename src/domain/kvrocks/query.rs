@@ -78,11 +78,11 @@ pub fn judge_new_cluster(
 /// The last migration that took any of these slots away from a node of the target shard. Such a
 /// node refuses writes to slots that come back without their data (spec 5.6).
 #[must_use]
-pub fn returned_by<'a>(
-    cluster: &'a Cluster,
+pub fn returned_by(
+    cluster: &Cluster,
     range: super::SlotRange,
     target: i64,
-) -> Option<&'a super::model::Job> {
+) -> Option<&super::model::Job> {
     let shard = cluster.shard(target)?;
     cluster.jobs.iter().rev().find(|job| {
         job.phase == super::model::Phase::Succeeded

@@ -187,7 +187,7 @@ fn creation_is_refused_in_the_order_of_the_original() {
     fixture.refused(create("c", 11..=12, 2), "cluster: already exists");
     let used = "node: already exists: [10.0.0.1:5 10.0.0.1:6]";
     fixture.refused(create("d", 5..=7, 2), used);
-    fixture.refused(create("d", 11..=10, -1), "cluster nodes should NOT be empty");
+    fixture.refused(create("d", 11..11, -1), "cluster nodes should NOT be empty");
     fixture.refused(create("d", 11..=12, -1), "replicas should NOT be less than 0");
     fixture.refused(create("d", 11..=13, 2), "cluster nodes should be divisible by replicas");
     fixture.refused(

@@ -29,7 +29,7 @@ fn any_wish() -> impl Strategy<Value = Wish> {
 
 fn any_range([a, b, ..]: [u16; 4]) -> SlotRange {
     let (a, b) = (i64::from(a % 16384), i64::from(b % 16384));
-    let stop = if b % 2 == 0 { a } else { a.max(b) };
+    let stop = if b.is_multiple_of(2) { a } else { a.max(b) };
     SlotRange::new(a.min(stop), stop).unwrap()
 }
 
@@ -51,10 +51,10 @@ fn command(state: &State, wish: &Wish) -> Command {
         0 => Command::CreateNamespace { namespace: "ns".to_owned() },
         1 => Command::DeleteNamespace { namespace: "ns".to_owned() },
         2 | 3 => {
-            let replicas = i64::from(b % 3) - i64::from(b % 11 == 0);
+            let replicas = i64::from(b % 3) - i64::from(b.is_multiple_of(11));
             Command::CreateCluster { cluster, nodes: nodes(d % 9), replicas, password }
         }
-        4 if d % 8 == 0 => Command::DeleteCluster { cluster },
+        4 if d.is_multiple_of(8) => Command::DeleteCluster { cluster },
         4 | 5 => Command::AddShard { cluster, nodes: nodes(1 + d % 2), password },
         6 => Command::RemoveShard { cluster, shard },
         7 | 8 => {
@@ -79,10 +79,10 @@ fn command(state: &State, wish: &Wish) -> Command {
             };
             Command::EndMigration { cluster, job, attempt, outcome }
         }
-        18 if d % 2 == 0 => Command::CancelMigration { cluster, job },
+        18 if d.is_multiple_of(2) => Command::CancelMigration { cluster, job },
         18 => Command::RetryMigration { cluster, job },
-        _ if d % 4 == 0 => {
-            let failovers = Some(b % 2 == 0);
+        _ if d.is_multiple_of(4) => {
+            let failovers = Some(b.is_multiple_of(2));
             let is_failover_automatic = failovers;
             Command::ChangeSettings(SettingsChange {
                 is_failover_automatic,
@@ -115,8 +115,12 @@ fn fail_over(found: Option<&Cluster>, cluster: ClusterKey, shard: i64, pick: u16
         shard,
         old_master: master.map(|node| node.id.clone()).unwrap_or_default(),
         new_master: new.map(|node| node.id.clone()).unwrap_or_default(),
-        base_version: found.map_or(0, |found| found.version - u64::from(pick % 7 == 0)),
-        cause: if pick % 5 == 0 { FailoverCause::Automatic } else { FailoverCause::Manual },
+        base_version: found.map_or(0, |found| found.version - u64::from(pick.is_multiple_of(7))),
+        cause: if pick.is_multiple_of(5) {
+            FailoverCause::Automatic
+        } else {
+            FailoverCause::Manual
+        },
         request: [0; 16],
     })
 }
