@@ -317,3 +317,7 @@ pub(super) struct PeersAnswer {
     pub(super) leader: u64,
     pub(super) peers: std::collections::BTreeMap<u64, String>,
 }
+
+#[cfg(test)]
+#[path = "wire_test.rs"]
+mod tests;
