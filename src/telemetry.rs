@@ -8,10 +8,11 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 use crate::{broker::engine::LIBRARY_LOG_FILTER, config::layer::LogFormat};
 
 /// The names of facts in log lines, of this crate and the engine; `tests/tidy.rs` knows no other.
-pub const FIELDS: [&str; 24] = [
+pub const FIELDS: [&str; 28] = [
     "address",
     "applied",
     "bytes",
+    "cluster",
     "connections",
     "elapsed_ms",
     "error",
@@ -20,14 +21,17 @@ pub const FIELDS: [&str; 24] = [
     "from",
     "ids",
     "index",
+    "job",
     "leader",
     "left",
     "method",
+    "namespace",
     "path",
     "peer",
     "reason",
     "refusal",
     "replica",
+    "slots",
     "status",
     "term",
     "to",

@@ -1,3 +1,5 @@
+//! Against ports that answer well, badly, late or not at all.
+
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use super::*;

@@ -15,7 +15,7 @@ use crate::support::cluster::Cluster;
 /// One promise: a request and exactly what it answers.
 ///
 /// In every text `$3` stands for the address of node 3, `#3` for its id in the cluster that has
-/// it; in answers, `@` stands for a time.
+/// it; in answers, `@` stands for a time. `!text` is the program's answer for an error.
 pub struct Row(pub &'static str, pub &'static str, pub &'static str, pub u16, pub &'static str);
 
 /// Three replicas, of which a follower is asked, and nine nodes.
@@ -46,7 +46,14 @@ impl Site {
             let (found_status, found) = self.ask(request, body, &[]).await;
             let found = self.nameless(&found).await;
             let about = format!("{promise}: {request} {body}");
-            assert_eq!((found_status, found.as_str()), (*status, *expected), "{about}");
+            let expected = match expected.strip_prefix('!') {
+                Some(message) => {
+                    let message = serde_json::to_string(message).unwrap();
+                    format!(r#"{{"error":{{"message":{message}}},"data":null}}"#)
+                }
+                None => (*expected).to_owned(),
+            };
+            assert_eq!((found_status, found), (*status, expected), "{about}");
         }
     }
 

@@ -93,7 +93,7 @@ async fn check_nodes(
                 return Err(Failure::BadRequest("node is already in cluster mode".to_owned()));
             }
             Err(error) if !error.is_answer() && check == NodeCheck::Reachable => {
-                tracing::warn!(addr, %error, "a node of a new cluster was not checked");
+                tracing::warn!(address = addr, %error, "a node of a new cluster was not checked");
             }
             Err(error) => {
                 let text = format!("error while checking node cluster mode: {error}");

@@ -96,7 +96,7 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
         }
         Failure::NotOffered(message) => answer(StatusCode::NOT_IMPLEMENTED, message, profile),
         Failure::Answer(message) => {
-            tracing::error!(message, "answer could not be built");
+            tracing::error!(error = message, "answer could not be built");
             answer(StatusCode::INTERNAL_SERVER_ERROR, "internal error", profile)
         }
     }

@@ -199,7 +199,7 @@ impl Pause {
                 sleep(SYNC_PAUSE).await;
             }
             if let Err(error) = resume(nodes, &self.old_master).await {
-                tracing::debug!(addr = node.addr, %error, "writes go on when their pause is over");
+                tracing::debug!(address = node.addr, %error, "writes go on when their pause is over");
             }
         });
     }

@@ -37,11 +37,12 @@ pub(super) async fn migrate(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Ans
     let is_slot_only = body.truth("slot_only")? || body.truth("slotOnly")?;
     let command = if is_slot_only {
         if let Some(job) = query::returned_by(&cluster, range, target) {
-            let (job, cluster) = (job.id, &cluster.name);
+            let (job, namespace, cluster) = (job.id, &key.namespace, &key.name);
             tracing::warn!(
+                namespace,
                 cluster,
                 job,
-                %range,
+                slots = %range,
                 "slots return without data to a node that gave them away and may refuse writes"
             );
         }

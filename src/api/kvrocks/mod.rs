@@ -1,9 +1,9 @@
 //! The Kvrocks controller's HTTP interface under `/api/v1`.
 //!
-//! Begin with [`route`] (which request is which) and [`handle`] (what is done with it). What needs
-//! a node before it is proposed has a file of its own: [`create`], [`import`], [`failover`];
-//! [`migrate`] waits for the leader to give the order. Inputs are read leniently in [`body`];
-//! answers are shaped in [`wire`], failures in [`error`]. Section numbers in comments refer to the
+//! Begin with `route` (which request is which) and `handle` (what is done with it). What needs
+//! a node before it is proposed has a file of its own: `create`, `import`, `failover`;
+//! `migrate` waits for the leader to give the order. Inputs are read leniently in `body`;
+//! answers are shaped in `wire`, failures in `error`. Section numbers in comments refer to the
 //! family's specification.
 //!
 //! Besides the routes of the original there are a queue of migrations, requested pushes, rehearsals

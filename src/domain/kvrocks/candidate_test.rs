@@ -1,3 +1,5 @@
+//! What the nodes say, and which of them is promoted.
+
 use super::*;
 use crate::domain::kvrocks::{Secret, model::Node};
 

@@ -1,3 +1,5 @@
+//! Texts of real nodes, and texts that are none.
+
 use super::*;
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -1,3 +1,5 @@
+//! Ranges and lists of them, by tables and against a model of single slots.
+
 use proptest::prelude::*;
 
 use super::*;

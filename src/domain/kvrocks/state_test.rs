@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     Command, Reply, Secret, SlotRange, State,
-    command::{ClusterKey, DownNode, FailOver, MigrationOutcome},
+    command::{ClusterKey, DownNode, FailOver, MigrationOutcome, NewNode},
     model::{Cluster, FailoverCause},
     query,
     rules_test::{id, key, new_node},
@@ -28,8 +28,9 @@ fn any_wish() -> impl Strategy<Value = Wish> {
 }
 
 fn any_range([a, b, ..]: [u16; 4]) -> SlotRange {
+    let is_single = b.is_multiple_of(2);
     let (a, b) = (i64::from(a % 16384), i64::from(b % 16384));
-    let stop = if b.is_multiple_of(2) { a } else { a.max(b) };
+    let stop = if is_single { a } else { a.max(b) };
     SlotRange::new(a.min(stop), stop).unwrap()
 }
 
@@ -40,7 +41,10 @@ fn command(state: &State, wish: &Wish) -> Command {
     let found = query::cluster(state, &cluster);
     let shard = i64::from(b % 5) - 1;
     let port = c % 24;
-    let nodes = |count: u16| (0..count).map(|step| new_node((port + step) % 24)).collect();
+    // Ids and addresses collide independently of each other.
+    let node_id = |port: u16| id((port + d % 5) % 24);
+    let node = |port: u16| NewNode { id: node_id(port), ..new_node(port) };
+    let nodes = |count: u16| (0..count).map(|step| node((port + step) % 24)).collect();
     let password = Secret::new("pw");
     let job = found.as_ref().and_then(|found| {
         let job = found.jobs.get(usize::from(c) % found.jobs.len().max(1))?;
@@ -59,9 +63,9 @@ fn command(state: &State, wish: &Wish) -> Command {
         6 => Command::RemoveShard { cluster, shard },
         7 | 8 => {
             let role = ["", "slave", "master", "boss"][usize::from(d % 4)].to_owned();
-            Command::AddNode { cluster, shard, node: new_node(port), role, password }
+            Command::AddNode { cluster, shard, node: node(port), role, password }
         }
-        9 => Command::RemoveNode { cluster, shard, node_id: id(port) },
+        9 => Command::RemoveNode { cluster, shard, node_id: node_id(port) },
         10 | 11 => fail_over(found.as_deref(), cluster, shard, d),
         12 => Command::MoveSlots { cluster, range: any_range(wish.numbers), target: shard },
         13 => Command::StartMigration { cluster, range: owned(found.as_deref(), d), target: shard },
@@ -93,7 +97,7 @@ fn command(state: &State, wish: &Wish) -> Command {
             observer: u64::from(b % 3),
             probed: 8,
             failed: u64::from(d % 9),
-            down: vec![DownNode { node_id: id(port), failures: 5, error: String::new() }],
+            down: vec![DownNode { node_id: node_id(port), failures: 5, error: String::new() }],
         },
     }
 }
