@@ -2,4 +2,5 @@
 //! size, and leaves retries to its caller; it knows nothing of the replicated state.
 
 pub mod node_call;
+pub mod node_pool;
 pub mod proxy;

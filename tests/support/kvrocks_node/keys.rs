@@ -1,0 +1,159 @@
+//! Commands on keys: who serves which slot, and what the others answer.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    command::{Session, Step, classed},
+    core::{Core, Moving},
+    resp::Reply,
+    topology::{Range, slot_of},
+};
+
+const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
+const CROSSED: &str = "CROSSSLOT Attempted to access keys that don't hash to the same slot";
+const FORBIDDEN: &str =
+    "TRYAGAIN Can't write to slot being migrated which is in write forbidden phase";
+
+/// Whether the command is one of this file.
+pub fn is_key_command(name: &str) -> bool {
+    matches!(
+        name,
+        "GET"
+            | "SET"
+            | "DEL"
+            | "APPEND"
+            | "MSET"
+            | "MGET"
+            | "EXISTS"
+            | "KEYS"
+            | "DBSIZE"
+            | "FLUSHALL"
+    )
+}
+
+fn is_write(name: &str) -> bool {
+    matches!(name, "SET" | "DEL" | "APPEND" | "MSET" | "FLUSHALL")
+}
+
+/// Carries a command on keys out.
+pub fn run(core: &mut Core, session: &Session, name: &str, args: &[&str]) -> Step {
+    if core.faults.is_loading {
+        return classed(core, "LOADING kvrocks is restoring the db from backup").into();
+    }
+    if is_write(name) && core.paused_until.is_some_and(|until| Instant::now() < until) {
+        return Step::Later;
+    }
+    let keys: Vec<&str> = match (name, args) {
+        ("KEYS", _) => {
+            return Reply::Array(core.store.keys.keys().map(Reply::bulk).collect()).into();
+        }
+        // A real count needs a scan there.
+        ("DBSIZE", _) => return Reply::Integer(0).into(),
+        ("FLUSHALL", _) => {
+            let history = core.history.clone();
+            core.store.clear(&history, (0, super::topology::SLOTS - 1));
+            core.end_migration(false);
+            return Reply::ok().into();
+        }
+        ("GET", [key]) | ("SET" | "APPEND", [key, _]) => vec![key],
+        ("MSET", pairs) if !pairs.is_empty() && pairs.len() % 2 == 0 => {
+            pairs.iter().step_by(2).copied().collect()
+        }
+        ("DEL" | "MGET" | "EXISTS", keys) if !keys.is_empty() => keys.to_vec(),
+        _ => return Reply::err("wrong number of arguments").into(),
+    };
+    let slot = slot_of(keys[0]);
+    if keys.iter().any(|key| slot_of(key) != slot) {
+        return Reply::Error(CROSSED.to_owned()).into();
+    }
+    match gate(core, session, slot, is_write(name)) {
+        Ok(()) => carry_out(core, name, args, &keys).into(),
+        Err(reply) => reply.into(),
+    }
+}
+
+/// Whether this node serves the slot to this connection.
+fn gate(core: &Core, session: &Session, slot: u16, is_write: bool) -> Result<(), Reply> {
+    if core.version < 0 {
+        return Err(classed(core, NOT_SERVED));
+    }
+    let Some(owner) = core.topology.owner(slot) else {
+        return Err(classed(core, NOT_SERVED));
+    };
+    let contains = |(low, high): Range| (low..=high).contains(&slot);
+    let moved = |addr: String| Err(Reply::Error(format!("MOVED {slot} {addr}")));
+    let me = core.myself();
+    if me.is_some_and(|me| Arc::ptr_eq(me, owner)) {
+        if let Some(to) = core.migrated.get(&slot) {
+            return moved(to.addr());
+        }
+        if is_write && core.forbidden.is_some_and(contains) {
+            return Err(Reply::Error(FORBIDDEN.to_owned()));
+        }
+        return Ok(());
+    }
+    if me.is_some() && !core.is_replica() {
+        if core.imported.contains_key(&slot) {
+            return Ok(());
+        }
+        let is_sent = session.is_asking || session.importing.is_some_and(contains);
+        let is_open = core.import.as_ref().is_some_and(|import| {
+            import.is_open && import.state == "start" && contains(import.range)
+        });
+        if is_sent && is_open {
+            return Ok(());
+        }
+    }
+    let follows_owner = me.and_then(|me| me.master.as_ref()).is_some_and(|id| *id == owner.id);
+    if session.is_readonly && !is_write && follows_owner {
+        return Ok(());
+    }
+    moved(owner.addr())
+}
+
+fn carry_out(core: &mut Core, name: &str, args: &[&str], keys: &[&str]) -> Reply {
+    let history = core.history.clone();
+    let get = |core: &Core, key: &str| match core.store.keys.get(key) {
+        Some(value) => Reply::bulk(value),
+        None => Reply::Nil,
+    };
+    match name {
+        "GET" => get(core, args[0]),
+        "MGET" => Reply::Array(keys.iter().map(|key| get(core, key)).collect()),
+        "SET" => {
+            core.store.put(&history, args[0], Some(args[1].to_owned()));
+            Reply::ok()
+        }
+        "APPEND" => {
+            let value = core.store.keys.get(args[0]).cloned().unwrap_or_default() + args[1];
+            let length = value.len();
+            core.store.put(&history, args[0], Some(value));
+            Reply::Integer(i64::try_from(length).unwrap_or(i64::MAX))
+        }
+        "MSET" => {
+            for pair in args.chunks(2) {
+                core.store.put(&history, pair[0], Some(pair[1].to_owned()));
+            }
+            Reply::ok()
+        }
+        "EXISTS" => {
+            let found = keys.iter().filter(|key| core.store.keys.contains_key(**key)).count();
+            Reply::Integer(i64::try_from(found).unwrap_or(i64::MAX))
+        }
+        _ => {
+            let mut gone = 0;
+            for key in keys {
+                if core.store.keys.contains_key(*key) {
+                    core.store.put(&history, key, None);
+                    gone += 1;
+                }
+            }
+            Reply::Integer(gone)
+        }
+    }
+}
+
+/// Whether a migration of the core goes on for these slots.
+pub fn is_moving(core: &Core, range: Range) -> bool {
+    core.migration.as_ref().is_some_and(|job| job.range == range && job.state == Moving::Start)
+}
