@@ -4,6 +4,7 @@
 //! `apply` dispatches to one folder a family and nothing more. A new family is one more folder,
 //! one variant in each enum of this file, and its record kinds in [`State::records`].
 
+pub mod cello;
 pub mod kvrocks;
 pub mod system;
 pub mod undermoon;

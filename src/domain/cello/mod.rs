@@ -1,0 +1,28 @@
+//! The cluster pool: hosts, the clusters on them, who has which, and what is to be done on Docker.
+//!
+//! Behaviour comes from the project's specification of the pool; section numbers in comments refer
+//! to it. Nothing here touches a host. A command decides (which cluster, which id, which ports) and
+//! leaves a [`model::Task`] in the record; the leader reads the tasks with
+//! [`query::pending_effects`], carries them out, and says how they ended with
+//! [`Command::ClusterCreated`], [`Command::ClusterDestroyed`], [`Command::PowerDone`],
+//! [`Command::OperationFailed`] and their like for hosts. A task is named by its record and the log
+//! index of the entry that made it (`op`); an outcome that names another one changes nothing. Begin
+//! reading at [`model`] and [`command`].
+
+pub mod command;
+mod fill;
+mod ids;
+pub mod model;
+pub mod query;
+pub mod reject;
+pub mod reply;
+pub mod settings;
+mod state;
+pub mod template;
+
+pub use command::Command;
+pub use model::ClusterType;
+pub use reject::Rejection;
+pub use reply::Reply;
+pub use state::State;
+pub use template::Template;
