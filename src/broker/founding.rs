@@ -94,7 +94,7 @@ async fn propose(node: &Node<Replica>, foundation: &Foundation) -> Result<(), St
             Some(Reply::Undermoon(Err(refused))) => {
                 return Err(format!("the metadata to import was refused: {refused}"));
             }
-            Some(Reply::System(_) | Reply::Kvrocks(_)) | None => return Ok(()),
+            Some(Reply::System(_) | Reply::Kvrocks(_) | Reply::Cello(_)) | None => return Ok(()),
         }
     }
     let found = system::Command::Found { undermoon: seed };

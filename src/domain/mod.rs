@@ -33,6 +33,8 @@ pub struct State {
     pub undermoon: undermoon::State,
     /// The Kvrocks controller.
     pub kvrocks: kvrocks::State,
+    /// The cluster pool.
+    pub cello: cello::State,
 }
 
 /// A change that can be asked for.
@@ -44,6 +46,8 @@ pub enum Command {
     Undermoon(undermoon::Command),
     /// About the Kvrocks controller.
     Kvrocks(kvrocks::Command),
+    /// About the cluster pool.
+    Cello(cello::Command),
 }
 
 /// The answer to a [`Command`], refusals included.
@@ -55,6 +59,8 @@ pub enum Reply {
     Undermoon(Result<undermoon::Reply, undermoon::Rejection>),
     /// To [`Command::Kvrocks`].
     Kvrocks(Result<kvrocks::Reply, kvrocks::Rejection>),
+    /// To [`Command::Cello`].
+    Cello(Result<cello::Reply, cello::Rejection>),
 }
 
 /// A fact that followed from a command; feeds watchers of this replica.
@@ -73,6 +79,8 @@ pub enum Record {
     Undermoon(undermoon::record::Record),
     /// Of the kvrocks family.
     Kvrocks(kvrocks::record::Record),
+    /// Of the cello family.
+    Cello(cello::record::Record),
 }
 
 /// Records do not make a state.
@@ -84,6 +92,9 @@ pub enum RecordError {
     /// See [`kvrocks::record::Repeated`].
     #[error(transparent)]
     Kvrocks(#[from] kvrocks::record::Repeated),
+    /// See [`cello::record::Repeated`].
+    #[error(transparent)]
+    Cello(#[from] cello::record::Repeated),
 }
 
 impl State {
@@ -113,6 +124,14 @@ impl State {
                 }
                 Reply::Kvrocks(reply)
             }
+            Command::Cello(command) => {
+                let changes_settings = matches!(command, cello::Command::ChangeSettings(_));
+                let reply = self.cello.apply(context, command);
+                if changes_settings && reply.is_ok() {
+                    events.push(Event::SettingsChanged);
+                }
+                Reply::Cello(reply)
+            }
         }
     }
 
@@ -138,7 +157,9 @@ impl State {
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let system = std::iter::once(Record::System(self.system.clone()));
         let undermoon = self.undermoon.records().map(Record::Undermoon);
-        system.chain(undermoon).chain(self.kvrocks.records().map(Record::Kvrocks))
+        let kvrocks = self.kvrocks.records().map(Record::Kvrocks);
+        let cello = self.cello.records().map(Record::Cello);
+        system.chain(undermoon).chain(kvrocks).chain(cello)
     }
 
     /// Builds the state from the records of [`State::records`].
@@ -156,6 +177,9 @@ impl State {
                 Record::Undermoon(record) => undermoon.add(record).map_err(RecordError::from)?,
                 Record::Kvrocks(record) => {
                     state.kvrocks.restore_record(record).map_err(RecordError::from)?;
+                }
+                Record::Cello(record) => {
+                    state.cello.restore_record(record).map_err(RecordError::from)?;
                 }
             }
         }

@@ -9,16 +9,26 @@
 //! index of the entry that made it (`op`); an outcome that names another one changes nothing. Begin
 //! reading at [`model`] and [`command`].
 
+mod apply;
+mod clusters;
 pub mod command;
 mod fill;
+mod hosts;
 mod ids;
+mod lease;
 pub mod model;
+mod pool;
+mod ports;
+mod power;
 pub mod query;
+pub mod record;
 pub mod reject;
 pub mod reply;
 pub mod settings;
 mod state;
+mod tasks;
 pub mod template;
+mod text;
 
 pub use command::Command;
 pub use model::ClusterType;

@@ -272,6 +272,8 @@ pub struct Cluster {
     pub task: Option<Task>,
     /// Whether a new cluster takes its place once it is gone.
     pub is_replaced: bool,
+    /// Resets in a row, replacement after replacement, without a good probe between them.
+    pub resets: u32,
     /// How the last power action ended.
     pub last_power: Option<PowerOutcome>,
     /// Why the last operation failed; empty once one succeeds.
@@ -343,18 +345,6 @@ impl Cluster {
         let url = self.service_urls().find(|(service, _)| Some(*service) == name);
         url.map_or_else(String::new, |(_, url)| format!("http://{url}"))
     }
-
-    /// Whether its ports and these have one in common.
-    #[must_use]
-    pub(super) fn overlaps(&self, start: u16, count: u16) -> bool {
-        overlap((self.port_start, self.port_count), (start, count))
-    }
-}
-
-/// Whether two blocks `(first port, how many)` have a port in common.
-pub(super) fn overlap(a: (u16, u16), b: (u16, u16)) -> bool {
-    let (a, b) = ((u32::from(a.0), u32::from(a.1)), (u32::from(b.0), u32::from(b.1)));
-    a.0 < b.0 + b.1 && b.0 < a.0 + a.1
 }
 
 /// The address in a daemon URL, or the loopback address for a socket on this machine.

@@ -218,6 +218,11 @@ impl Template {
         rest.or_else(first).map(|service| &*service.name)
     }
 
+    /// Whether its services lie within that many ports.
+    pub(super) fn fits(&self, port_count: u16) -> bool {
+        self.services.iter().all(|service| service.offset < port_count)
+    }
+
     /// Judges a template before it enters the state.
     ///
     /// # Errors
