@@ -14,7 +14,7 @@ use std::{
 
 use clap::ArgMatches;
 
-use self::layer::{CompressionName, ConsistencyName, Layer, LogFormat, ProfileName};
+use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
     broker::engine::{self, PeerConfig, SnapshotPolicy, Timers},
     clock,
@@ -77,6 +77,8 @@ pub struct Listener {
     pub undermoon_profile: ProfileName,
     /// Whose promises `/api/v1` keeps.
     pub kvrocks_profile: ProfileName,
+    /// What of the cluster pool is served here.
+    pub pool_doors: DoorsName,
 }
 
 /// Everything a replica needs to know, judged.
@@ -250,25 +252,30 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     })
 }
 
-/// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE]`.
+/// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS]`.
 fn listener(text: &str, defaults: [ProfileName; 2]) -> Result<Listener, ConfigError> {
     let (address, wishes) = text.split_once('?').unwrap_or((text, ""));
     let [mut undermoon_profile, mut kvrocks_profile] = defaults;
+    let mut pool_doors = DoorsName::All;
     for wish in wishes.split('&').filter(|wish| !wish.is_empty()) {
         match wish {
             "undermoon=document" => undermoon_profile = ProfileName::Document,
             "undermoon=program" => undermoon_profile = ProfileName::Program,
             "kvrocks=document" => kvrocks_profile = ProfileName::Document,
             "kvrocks=program" => kvrocks_profile = ProfileName::Program,
+            "pool=all" => pool_doors = DoorsName::All,
+            "pool=users" => pool_doors = DoorsName::Users,
+            "pool=operators" => pool_doors = DoorsName::Operators,
+            "pool=none" => pool_doors = DoorsName::None,
             _ => {
                 let shape = "HOST:PORT or HOST:PORT?FAMILY=document|program, where FAMILY is \
-                             undermoon or kvrocks";
+                             undermoon or kvrocks, or HOST:PORT?pool=all|users|operators|none";
                 return Err(invalid(format!("listen is {shape}, not {text}")));
             }
         }
     }
     check_address(address, "listen")?;
-    Ok(Listener { address: address.to_owned(), undermoon_profile, kvrocks_profile })
+    Ok(Listener { address: address.to_owned(), undermoon_profile, kvrocks_profile, pool_doors })
 }
 
 fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {

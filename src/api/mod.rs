@@ -6,6 +6,7 @@
 //! field of [`Settings`] and one line in [`router`].
 
 pub mod admin;
+pub mod cello;
 pub mod consistency;
 mod encoding;
 pub mod identity;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub undermoon: undermoon::Settings,
     /// The kvrocks family.
     pub kvrocks: kvrocks::Settings,
+    /// The cello family.
+    pub cello: cello::Settings,
     /// The admin family.
     pub admin: admin::Settings,
 }
@@ -60,6 +63,7 @@ impl Default for Settings {
             requests_in_flight_max: limit::REQUESTS_IN_FLIGHT_MAX,
             undermoon: undermoon::Settings::default(),
             kvrocks: kvrocks::Settings::default(),
+            cello: cello::Settings::default(),
             admin: admin::Settings::default(),
         }
     }
@@ -71,6 +75,7 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
     Router::new()
         .merge(undermoon::router(Arc::clone(&edge)))
         .merge(kvrocks::router(Arc::clone(&edge)))
+        .merge(cello::router(Arc::clone(&edge)))
         .merge(admin::router(Arc::clone(&edge)))
         .layer(middleware::from_fn_with_state(edge, stamp))
 }

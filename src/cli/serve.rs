@@ -18,11 +18,11 @@ use tokio::{
 
 use super::{Outcome, output};
 use crate::{
-    api::{self, admin::Stopping, profile::Profile, undermoon::ReplicaAddresses},
+    api::{self, admin::Stopping, cello::Doors, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
     config::{
         self, Config,
-        layer::{ConsistencyName, Layer, ProfileName},
+        layer::{ConsistencyName, DoorsName, Layer, ProfileName},
     },
     control,
     domain::undermoon::document::Document,
@@ -119,6 +119,7 @@ fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &S
                 replica_addresses: replica_addresses.clone(),
             },
             kvrocks: api::kvrocks::Settings { profile: profile(listener.kvrocks_profile) },
+            cello: api::cello::Settings { doors: doors(listener.pool_doors), ping: None },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };
         if let Ok(address) = port.local_addr() {
@@ -134,6 +135,15 @@ const fn profile(name: ProfileName) -> Profile {
     match name {
         ProfileName::Document => Profile::Document,
         ProfileName::Program => Profile::Program,
+    }
+}
+
+const fn doors(name: DoorsName) -> Doors {
+    match name {
+        DoorsName::All => Doors::All,
+        DoorsName::Users => Doors::Users,
+        DoorsName::Operators => Doors::Operators,
+        DoorsName::None => Doors::None,
     }
 }
 

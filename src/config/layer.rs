@@ -21,6 +21,20 @@ pub enum ProfileName {
     Program,
 }
 
+/// What of the cluster pool a listener serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DoorsName {
+    /// Everything.
+    #[default]
+    All,
+    /// What users and their front ends ask.
+    Users,
+    /// What operators ask.
+    Operators,
+    /// Nothing.
+    None,
+}
+
 /// How current reads are that do not say it themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,8 +102,8 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_ELECTION_MAX_MS", help_heading = "Cluster")]
     pub election_max_ms: Option<u64>,
 
-    /// Where clients connect: HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE], each profile document
-    /// or program. Repeats.
+    /// Where clients connect: HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS], each profile
+    /// document or program, the doors of the cluster pool all, users, operators or none. Repeats.
     #[arg(long, env = "QUORATE_LISTEN", value_delimiter = ',', help_heading = "Clients")]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<String>>,

@@ -37,7 +37,7 @@ impl State {
         Ok(Reply::Cluster(Box::new(cluster)))
     }
 
-    fn judge_condition(&self, condition: &Condition) -> Result<(), Rejection> {
+    pub(super) fn judge_condition(&self, condition: &Condition) -> Result<(), Rejection> {
         let has = |is_meant: &dyn Fn(&ClusterType) -> bool| {
             self.templates.iter().any(|template| is_meant(&template.kind))
         };

@@ -173,6 +173,27 @@ pub const fn settings(state: &State) -> &Settings {
     &state.settings
 }
 
+/// What [`Command::Apply`](super::Command::Apply) judges before it looks for a cluster.
+///
+/// # Errors
+/// The [`super::Rejection`] that the command would meet.
+pub fn judge_wish(
+    state: &State,
+    user_id: &str,
+    condition: &super::command::Condition,
+) -> Result<(), super::Rejection> {
+    super::text::judge_user(user_id)?;
+    state.judge_condition(condition)
+}
+
+/// A daemon URL as the state would have it, with its scheme.
+///
+/// # Errors
+/// [`super::Rejection::InvalidHost`] if it is none.
+pub fn daemon_url(url: &str) -> Result<String, super::Rejection> {
+    super::text::daemon_url(url)
+}
+
 /// How many there are of what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

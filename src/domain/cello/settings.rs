@@ -22,6 +22,7 @@ macro_rules! settings {
 
         /// New values; `None` keeps the present one.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
         pub struct SettingsChange {
             $(#[doc = concat!("See [`Settings::", stringify!($name), "`]; ", stringify!($min), " to ", stringify!($max), ".")]
             #[serde(default)]
