@@ -17,9 +17,13 @@ mod hosts;
 mod ids;
 mod lease;
 pub mod model;
+#[cfg(test)]
+mod play_test;
 mod pool;
 mod ports;
 mod power;
+#[cfg(test)]
+mod property_test;
 pub mod query;
 pub mod record;
 pub mod reject;
