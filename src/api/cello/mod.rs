@@ -68,7 +68,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
     let doors = edge.settings.cello.doors;
     let mut router = Router::new();
     if matches!(doors, Doors::All | Doors::Users) {
-        router = router.route("/v2", any(serve)).route("/v2/{*path}", any(serve));
+        for path in ["/v2", "/v2/", "/v2/{*path}"] {
+            router = router.route(path, any(serve));
+        }
     }
     if matches!(doors, Doors::All | Doors::Operators) {
         for path in [
