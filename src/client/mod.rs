@@ -5,3 +5,4 @@ pub mod host_ping;
 pub mod node_call;
 pub mod node_pool;
 pub mod proxy;
+pub mod runtime;

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod compare;
 pub mod coordinator;
+pub mod docker;
 pub mod process;
 pub mod readers;
 pub mod resp;
