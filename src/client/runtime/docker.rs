@@ -359,12 +359,10 @@ impl Runtime for DockerRuntime {
             let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
             let found = docker.list_networks(Some(options)).await.map_err(said)?;
             for id in found.into_iter().filter_map(|network| network.id) {
-                match docker.remove_network(&id).await.map_err(said) {
-                    Err(RuntimeError::Unreachable(message)) => {
-                        return Err(RuntimeError::Unreachable(message));
-                    }
-                    // Gone, or in use by somebody's containers, which is their right.
-                    _ => {}
+                // Gone, or in use by somebody's containers, which is their right.
+                let removed = docker.remove_network(&id).await.map_err(said);
+                if let Err(RuntimeError::Unreachable(message)) = removed {
+                    return Err(RuntimeError::Unreachable(message));
                 }
             }
             Ok(())
@@ -429,7 +427,7 @@ fn container(summary: ContainerSummary) -> Container {
         id: summary.id.unwrap_or_default(),
         name,
         labels: summary.labels.unwrap_or_default().into_iter().collect(),
-        state: state_of(&state.to_string()),
+        state: state_of(state.as_ref()),
     }
 }
 
