@@ -14,9 +14,9 @@ use quorate::{
     domain::{
         self,
         cello::{
-            Command, Reply,
+            Command, Rejection, Reply,
             command::{Failure, HealthReport},
-            model::{Health, TaskKind},
+            model::{Cluster, Health, TaskKind},
             query::{self, Effect},
         },
     },
@@ -118,12 +118,17 @@ impl Site {
 
     /// Proposes what a loop would.
     pub async fn propose(&self, command: Command) -> Reply {
+        self.try_propose(command).await.unwrap()
+    }
+
+    /// Proposes what a loop would, and may be refused.
+    pub async fn try_propose(&self, command: Command) -> Result<Reply, Rejection> {
         let deadline = Instant::now() + PATIENCE;
         let call = Call { request_id: None, actor: "hand".to_owned(), deadline };
         let broker = self.leader().unwrap_or(&self.brokers[0]);
         let done = broker.propose(&call, domain::Command::Cello(command)).await.unwrap();
         match done.reply {
-            domain::Reply::Cello(reply) => reply.unwrap(),
+            domain::Reply::Cello(reply) => reply,
             other => panic!("{other:?}"),
         }
     }
@@ -148,6 +153,19 @@ impl Site {
                 self.propose(done(&effect)).await;
             }
         }
+    }
+
+    /// Says of what is to be done now that it is done, but not of what follows.
+    pub async fn settle_one(&self) {
+        for effect in self.effects() {
+            self.propose(done(&effect)).await;
+        }
+    }
+
+    /// A cluster, as the leader knows it.
+    pub fn cluster(&self, id: &str) -> Cluster {
+        let view = self.leader().unwrap().latest();
+        Cluster::clone(&query::cluster(&view.cello, id).unwrap())
     }
 
     /// Says of everything that is to be done that it failed.
