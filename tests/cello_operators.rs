@@ -7,6 +7,7 @@ mod cello;
 mod support;
 
 use cello::{FORM, JSON, Site};
+use quorate::api::cello::Doors;
 use quorate::domain::cello::{
     Command, Reply,
     command::{Failure, HealthReport},
@@ -34,6 +35,113 @@ async fn the_pool_heals_itself_as_far_as_the_state_decides_it() {
     bad_probes(&site).await;
     failed_creations(&site, &host).await;
     ports_of_strangers(&site, &host).await;
+}
+
+/// Spec 7.1, 14: whatever arrives, the answer is an envelope, and never the server's fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_arrives_is_answered_with_an_envelope() {
+    let site = Site::start().await;
+    add(&site, "compute2", "10.0.0.1:2375", 2, true).await;
+    site.settle_well().await;
+    let texts = [
+        "",
+        "{",
+        "}",
+        "{}",
+        "[]",
+        "null",
+        "0",
+        "\"",
+        "{a",
+        "{a:}",
+        "{:}",
+        "{a:b",
+        "{'a':'b'}",
+        "{\n}",
+        "{\"action\":\"apply\"",
+        "action",
+        "action=",
+        "=",
+        "&&&",
+        "?",
+        "%",
+        "%zz",
+        "%00",
+        "\u{0}",
+        "+",
+        "é",
+        "\u{feff}{}",
+        "{\"user_id\":1e999}",
+        "{\"size\":1e400}",
+        "{\"size\":99999999999999999999}",
+        "{size:99999999999999999999}",
+        "user_id=%ff%fe",
+        "{\"a\":{\"b\":[{\"c\":{}}]}}",
+        "--b\r\n",
+        "--b--",
+        "{\"user_id\":\"\\u0000\"}",
+        "{\"cluster_id\":\"../..\"}",
+        "{\"id\":[],\"action\":{}}",
+    ];
+    let deep = "[".repeat(20_000);
+    let kinds = ["", JSON, FORM, "multipart/form-data; boundary=b", "multipart/form-data", "x"];
+    let allowed = [200, 201, 400, 404, 405, 413, 503];
+    for path in [
+        "POST /v2/cluster_op",
+        "POST /v2/cluster_apply",
+        "POST /v2/cluster_release",
+        "POST /v2/clusters",
+        "POST /api/host",
+        "PUT /api/host",
+        "DELETE /api/host",
+        "POST /api/host_op",
+        "POST /api/cluster",
+        "DELETE /api/cluster",
+        "PUT /quorate/v1/pool/template",
+        "DELETE /quorate/v1/pool/template",
+        "PUT /quorate/v1/pool/settings",
+    ] {
+        for body in texts.iter().copied().chain([&*deep]) {
+            for kind in kinds {
+                let (status, answer) = site.ask(path, kind, body).await;
+                assert!(allowed.contains(&status), "{path} {kind} {body}: {answer}");
+            }
+        }
+    }
+    for query in
+        ["action", "action=?", "action=apply?", "action=apply??user_id=", "%3F", "a=%", "?"]
+    {
+        for path in ["cluster_op", "clusters", "cluster_apply", "cluster_release", "cluster/%"] {
+            let (status, answer) = site.ask(&format!("GET /v2/{path}?{query}"), "", "").await;
+            assert!(allowed.contains(&status), "{path}?{query}: {answer}");
+        }
+    }
+    // Some of it names a user, if a strange one; nothing of it names a host or a cluster.
+    let clusters = site.given("GET /v2/clusters", "").await;
+    assert_eq!(clusters.as_array().unwrap().len(), 2);
+    assert_eq!(site.given("GET /api/hosts", "").await.as_array().unwrap().len(), 1);
+}
+
+/// A listener serves what its doors let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_and_operators_may_have_doors_of_their_own() {
+    for (doors, for_users, for_operators) in [
+        (Doors::All, true, true),
+        (Doors::Users, true, false),
+        (Doors::Operators, false, true),
+        (Doors::None, false, false),
+    ] {
+        let site = Site::start_with(1, doors).await;
+        for (path, is_served) in [
+            ("/v2/clusters", for_users),
+            ("/api/hosts", for_operators),
+            ("/api/clusters", for_operators),
+            ("/quorate/v1/pool/settings", for_operators),
+        ] {
+            let response = site.send(&format!("GET {path}"), "", "").await;
+            assert_eq!(response.status() == 200, is_served, "{path} with {doors:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

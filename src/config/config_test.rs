@@ -75,6 +75,17 @@ fn a_listener_may_have_a_profile_of_its_own() {
 }
 
 #[test]
+fn a_listener_may_serve_a_part_of_the_pool() {
+    let listen = ["a:1", "b:2?pool=users&undermoon=program", "c:3?pool=operators", "d:4?pool=none"];
+    let config = judged(|layer| layer.listen = list(&listen)).unwrap();
+    let doors: Vec<_> = config.listeners.iter().map(|listener| listener.pool_doors).collect();
+    let expected = [DoorsName::All, DoorsName::Users, DoorsName::Operators, DoorsName::None];
+    assert_eq!(doors, expected);
+    assert_eq!(config.listeners[1].undermoon_profile, ProfileName::Program);
+    refused("pool=all|users", |layer| layer.listen = list(&["a:1?pool=some"]));
+}
+
+#[test]
 fn bounds_are_above_zero_and_timers_in_order() {
     refused("connections_max", |layer| layer.connections_max = Some(0));
     refused("migration_scan_count", |layer| layer.migration_scan_count = Some(0));

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use quorate::{
-    api,
+    api::{self, cello::Doors},
     broker::{
         Broker, Call, Foundation,
         engine::{Config, PeerConfig, SnapshotPolicy, Timers},
@@ -49,8 +49,13 @@ pub struct Site {
 impl Site {
     /// Starts three replicas and waits for a leader.
     pub async fn start() -> Self {
+        Self::start_with(3, Doors::All).await
+    }
+
+    /// Starts so many replicas, with such doors, and waits for a leader.
+    pub async fn start_with(count: u64, doors: Doors) -> Self {
         let dir = TempDir::with_prefix("quorate-pool-").unwrap();
-        let places: Vec<Replica> = (1..=3).map(|id| Replica::new(id, dir.path())).collect();
+        let places: Vec<Replica> = (1..=count).map(|id| Replica::new(id, dir.path())).collect();
         let peer = |place: &Replica| PeerConfig {
             id: place.id,
             peer_addr: place.peer_addr.clone(),
@@ -76,7 +81,7 @@ impl Site {
             let limits = Limits { connections_max: 64, head_timeout: Duration::from_secs(30) };
             let server = Server::new(limits);
             let port = server::bind(&place.client_addr).await.unwrap();
-            let router = api::router(broker.clone(), api::Settings::default());
+            let router = api::router(broker.clone(), settings(doors));
             server.serve(port, router);
             brokers.push(broker);
             servers.push(server);
@@ -113,7 +118,7 @@ impl Site {
         let pairs = self.brokers.iter().zip(&self.urls);
         let mut followers =
             pairs.filter(|(broker, _)| !broker.watch_leadership().borrow().is_leader_here);
-        followers.next().unwrap().1
+        followers.next().map_or(&self.urls[0], |(_, url)| url)
     }
 
     /// Proposes what a loop would.
@@ -275,6 +280,11 @@ impl Site {
         let after = self.given("GET /v2/clusters", "").await;
         assert_eq!(before, after, "{request} {body} changed something");
     }
+}
+
+fn settings(doors: Doors) -> api::Settings {
+    let cello = api::cello::Settings { doors, ..api::cello::Settings::default() };
+    api::Settings { cello, ..api::Settings::default() }
 }
 
 /// The good outcome of an effect.
