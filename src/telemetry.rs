@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 use crate::{broker::engine::LIBRARY_LOG_FILTER, config::layer::LogFormat};
 
 /// The names of facts in log lines, of this crate and the engine; `tests/tidy.rs` knows no other.
-pub const FIELDS: [&str; 28] = [
+pub const FIELDS: [&str; 32] = [
     "address",
     "applied",
     "bytes",
@@ -26,15 +26,19 @@ pub const FIELDS: [&str; 28] = [
     "left",
     "method",
     "namespace",
+    "node",
+    "outcome",
     "path",
     "peer",
     "reason",
     "refusal",
     "replica",
+    "shard",
     "slots",
     "status",
     "term",
     "to",
+    "version",
     "wanted",
     "warning",
 ];
@@ -59,6 +63,23 @@ pub const APPLIED_INDEX: &str = "quorate_applied_index";
 pub const SNAPSHOT_INDEX: &str = "quorate_snapshot_index";
 /// Gauge, seconds since this replica knew itself current.
 pub const STATE_AGE_SECONDS: &str = "quorate_state_age_seconds";
+
+/// Gauge, Kvrocks nodes this replica probes.
+pub const KVROCKS_NODES: &str = "quorate_kvrocks_nodes";
+/// Gauge, Kvrocks nodes that did not answer the last probe.
+pub const KVROCKS_NODES_SILENT: &str = "quorate_kvrocks_nodes_silent";
+/// Histogram, seconds: one probe of all Kvrocks nodes.
+pub const KVROCKS_PROBE_CYCLE_SECONDS: &str = "quorate_kvrocks_probe_cycle_seconds";
+/// Counter, pushes of a topology to a Kvrocks node; label `outcome`: `ok`, `failed`.
+pub const KVROCKS_PUSHES_TOTAL: &str = "quorate_kvrocks_pushes_total";
+/// Counter, automatic failovers of Kvrocks masters; label `outcome`: `done`, `refused`, `unknown`.
+pub const KVROCKS_FAILOVERS_TOTAL: &str = "quorate_kvrocks_failovers_total";
+/// Counter, attempts to migrate slots that ended; label `outcome`: `moved`, `failed`, `refused`,
+/// `cancelled`.
+pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
+/// Counter, topologies of nodes that were newer than the record; label `outcome`: `adopted`,
+/// `refused`.
+pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
 
 const SECONDS_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];

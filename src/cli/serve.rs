@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -24,8 +25,10 @@ use crate::{
         self, Config,
         layer::{ConsistencyName, Layer, ProfileName},
     },
+    client::node_pool::NodePool,
     control,
     domain::undermoon::document::Document,
+    observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
     telemetry,
 };
@@ -70,9 +73,11 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         }
     };
     let stopping = Stopping::default();
+    let observatory = Arc::new(Observatory::new(Arc::new(NodePool::default())));
     let server = serve(&config, &broker, ports, &stopping);
     tokio::spawn(measure(broker.clone()));
-    control::start(&broker);
+    control::start(&broker, &observatory);
+    tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
         reason = signals.next() => tracing::info!(reason, "stopping"),

@@ -41,6 +41,15 @@ pub trait NodeCall: Send + Sync {
         command: &'a [&'a str],
         time: Duration,
     ) -> BoxFuture<'a, Result<String, NodeError>>;
+
+    /// Sends several commands on one connection, each when the one before was answered, and reads
+    /// the texts; the first error ends it.
+    fn exchange<'a>(
+        &'a self,
+        node: NodeAccess<'a>,
+        commands: &'a [&'a [&'a str]],
+        time: Duration,
+    ) -> BoxFuture<'a, Result<Vec<String>, NodeError>>;
 }
 
 /// Why a node's answer is not known.
@@ -112,6 +121,35 @@ impl NodeCall for RespNodeCall {
             timeout(time, exchange).await.map_err(|_| NodeError::Timeout { addr: addr() })?
         })
     }
+
+    fn exchange<'a>(
+        &'a self,
+        node: NodeAccess<'a>,
+        commands: &'a [&'a [&'a str]],
+        time: Duration,
+    ) -> BoxFuture<'a, Result<Vec<String>, NodeError>> {
+        let late = |_| NodeError::Timeout { addr: node.addr.to_owned() };
+        Box::pin(async move {
+            let exchange = async {
+                let mut stream = connect(node).await?;
+                send_all(&mut stream, node.addr, commands).await
+            };
+            timeout(time, exchange).await.map_err(late)?
+        })
+    }
+}
+
+/// Several commands, one after the other, until one is answered with an error.
+pub(super) async fn send_all(
+    stream: &mut BufReader<TcpStream>,
+    addr: &str,
+    commands: &[&[&str]],
+) -> Result<Vec<String>, NodeError> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for command in commands {
+        answers.push(send(stream, addr, command).await?);
+    }
+    Ok(answers)
 }
 
 /// Connects and logs on.

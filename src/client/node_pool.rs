@@ -58,17 +58,29 @@ impl NodeCall for NodePool {
         time: Duration,
     ) -> BoxFuture<'a, Result<String, NodeError>> {
         Box::pin(async move {
+            let mut answers = self.exchange(node, &[command], time).await?;
+            answers.pop().ok_or_else(|| NodeError::Protocol { addr: node.addr.to_owned() })
+        })
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        node: NodeAccess<'a>,
+        commands: &'a [&'a [&'a str]],
+        time: Duration,
+    ) -> BoxFuture<'a, Result<Vec<String>, NodeError>> {
+        Box::pin(async move {
             let exchange = async {
                 let mut stream = match self.take(node) {
                     Some(stream) => stream,
                     None => node_call::connect(node).await?,
                 };
-                let answer = node_call::send(&mut stream, node.addr, command).await;
+                let answers = node_call::send_all(&mut stream, node.addr, commands).await;
                 // An error that the node itself told leaves the connection usable.
-                if matches!(answer, Ok(_) | Err(NodeError::Refused { .. })) {
+                if matches!(answers, Ok(_) | Err(NodeError::Refused { .. })) {
                     self.keep(node, stream);
                 }
-                answer
+                answers
             };
             let late = |_| NodeError::Timeout { addr: node.addr.to_owned() };
             timeout(time, exchange).await.map_err(late)?

@@ -5,34 +5,34 @@
 //! that no write is taken that its successor does not have. And while slots are on their way, their
 //! two masters are left alone: a new version would end the import.
 
-use crate::domain::kvrocks::{
-    model::{Cluster, Node, Phase, Role},
-    slots,
+use crate::{
+    domain::kvrocks::{
+        model::{Cluster, Node, Phase, Role},
+        slots,
+    },
+    observe::kvrocks::sight::{Sight, SightMap},
 };
 
-use super::{
-    memory::{Memory, drift_is_old},
-    sight::{Sight, SightMap},
-};
+use super::memory::{Memory, drift_is_old};
 
 /// One node to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
+pub(super) struct Push {
     /// The node.
-    pub node_id: String,
+    pub(super) node_id: String,
     /// Over whatever it has: its view is wrong although its version is right, or an operator wants
     /// it.
-    pub is_forced: bool,
+    pub(super) is_forced: bool,
     /// Why, for the log.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 /// Nodes to be told, in steps: a step is taken when the one before is over, whatever came of it.
-pub type Steps = Vec<Vec<Push>>;
+pub(super) type Steps = Vec<Vec<Push>>;
 
 /// Plans what is due now. A node that does not answer is told when it does.
 #[must_use]
-pub fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u64) -> Steps {
+pub(super) fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u64) -> Steps {
     let mut due = Vec::new();
     for (index, node) in cluster.nodes() {
         let Some(sight) = sights.get(&node.id) else { continue };
@@ -46,15 +46,25 @@ pub fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u
     in_steps(cluster, sights, due)
 }
 
-/// Plans a push to every node, because somebody asked for it.
+/// Plans a push to every node, because somebody asked for it. Only force disturbs a migration.
 #[must_use]
-pub fn plan_all(cluster: &Cluster, sights: &SightMap, is_forced: bool) -> Steps {
-    let push = |(_, node): (usize, &Node)| Push {
+pub(super) fn plan_all(
+    cluster: &Cluster,
+    sights: &SightMap,
+    memory: &Memory,
+    is_forced: bool,
+) -> Steps {
+    let is_told = |node: &Node| {
+        let sight = sights.get(&node.id);
+        is_forced || sight.is_none_or(|sight| !is_held(cluster, node, sight, memory))
+    };
+    let nodes = cluster.nodes().map(|(_, node)| node).filter(|node| is_told(node));
+    let push = |node: &Node| Push {
         node_id: node.id.clone(),
         is_forced,
         reason: "asked for".to_owned(),
     };
-    in_steps(cluster, sights, cluster.nodes().map(push).collect())
+    in_steps(cluster, sights, nodes.map(push).collect())
 }
 
 /// What a node ought to say of itself.
@@ -89,6 +99,7 @@ impl<'a> Wanted<'a> {
         let fault = if epoch == self.version { self.fault(node, sight) } else { None };
         let Some(fault) = fault else {
             memory.drifts.remove(&node.id);
+            memory.pushes.remove(&node.id);
             return None;
         };
         // A push takes a moment to show; what stays wrong is repaired.
@@ -104,11 +115,7 @@ impl<'a> Wanted<'a> {
         if info.slots_assigned < self.slots {
             return Some(format!("it knows owners of {} slots", info.slots_assigned));
         }
-        let replication = match &sight.probed {
-            super::sight::Probed::Answered { replication, .. } => replication.as_ref(),
-            _ => None,
-        };
-        if let Some(said) = replication {
+        if let Some(said) = sight.said() {
             if said.role != node.role {
                 return Some(format!("it calls itself {}", said.role.as_str()));
             }
