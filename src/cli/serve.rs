@@ -21,11 +21,11 @@ use super::{Outcome, output};
 use crate::{
     api::{self, admin::Stopping, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
+    client::node_pool::NodePool,
     config::{
         self, Config,
         layer::{ConsistencyName, Layer, ProfileName},
     },
-    client::node_pool::NodePool,
     control,
     domain::undermoon::document::Document,
     observe::{self, kvrocks::Observatory},

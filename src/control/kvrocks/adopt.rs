@@ -43,9 +43,9 @@ pub(super) async fn tend(desk: &Desk, key: &ClusterKey, memory: &mut Memory) -> 
     if memory.not_adopted == Some(tried) {
         return Some(());
     }
-    let is_news = memory.not_adopted.is_none_or(|(version, then, _)| {
-        (version, then) != (cluster.version, epoch)
-    });
+    let is_news = memory
+        .not_adopted
+        .is_none_or(|(version, then, _)| (version, then) != (cluster.version, epoch));
     let outcome = match topology_of(desk, node, desk::time(&settings)).await {
         Ok(topology) => {
             let command = Command::AdoptTopology {

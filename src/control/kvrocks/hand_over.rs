@@ -6,10 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::desk::Desk;
-use crate::domain::kvrocks::{
-    Command, State,
-    query,
-};
+use crate::domain::kvrocks::{Command, State, query};
 
 /// Least time between two attempts to hand over.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -54,7 +51,9 @@ fn better_sighted(state: &State, own: u64, now_ms: u64) -> Option<u64> {
     let mut observers = query::observers(state);
     let is_blind = observers.any(|(id, observer)| {
         let is_fresh = query::is_fresh(observer, settings, now_ms);
-        id == own && is_fresh && observer.probed > 0
+        id == own
+            && is_fresh
+            && observer.probed > 0
             && !query::is_sighted(observer, settings, now_ms)
     });
     let sighted = query::observers(state)

@@ -61,7 +61,9 @@ async fn advance(
     };
     match migration::next(cluster, job, ends, known) {
         Next::Wait => {}
-        Next::Order => order(desk, key, cluster, settings, job, (source, ends.source), memory).await,
+        Next::Order => {
+            order(desk, key, cluster, settings, job, (source, ends.source), memory).await
+        }
         Next::Accept => accept(desk, key, job).await,
         Next::End(outcome) => end(desk, key, job, outcome).await,
         Next::Stop => {
@@ -110,11 +112,8 @@ async fn order(
 }
 
 async fn accept(desk: &Desk, key: &ClusterKey, job: &Job) {
-    let command = Command::MigrationAccepted {
-        cluster: key.clone(),
-        job: job.id,
-        attempt: job.attempt,
-    };
+    let command =
+        Command::MigrationAccepted { cluster: key.clone(), job: job.id, attempt: job.attempt };
     if let Err(error) = desk.propose(command).await {
         // The source shows it; the next look finds it again.
         let (namespace, cluster) = (&key.namespace, &key.name);

@@ -14,7 +14,6 @@ use crate::{
     },
 };
 
-
 /// Longest time until the source has taken the order, milliseconds.
 pub(super) const ORDER_MS_MAX: u64 = 30_000;
 /// Time after the order in which the source may not show it yet, milliseconds.
@@ -99,9 +98,7 @@ fn pending(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
 }
 
 fn running(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
-    let failed = |error: &str| {
-        Next::End(MigrationOutcome::Failed { error: error.to_owned() })
-    };
+    let failed = |error: &str| Next::End(MigrationOutcome::Failed { error: error.to_owned() });
     let has_arrived = has_arrived(cluster, job, ends.target);
     let source = match ends.source {
         Probed::Answered { info, .. } => info,
@@ -165,9 +162,7 @@ fn has_arrived(cluster: &Cluster, job: &Job, target: &Probed) -> bool {
             && earlier.target_node == job.target_node
     });
     let import = info(target).and_then(|info| info.importing.as_ref());
-    let is_there = |import: &Importing| {
-        import.range == job.range && import.state == "success"
-    };
+    let is_there = |import: &Importing| import.range == job.range && import.state == "success";
     !had_before && import.is_some_and(is_there)
 }
 

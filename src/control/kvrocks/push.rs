@@ -32,7 +32,12 @@ pub(super) type Steps = Vec<Vec<Push>>;
 
 /// Plans what is due now. A node that does not answer is told when it does.
 #[must_use]
-pub(super) fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u64) -> Steps {
+pub(super) fn plan(
+    cluster: &Cluster,
+    sights: &SightMap,
+    memory: &mut Memory,
+    now_ms: u64,
+) -> Steps {
     let mut due = Vec::new();
     for (index, node) in cluster.nodes() {
         let Some(sight) = sights.get(&node.id) else { continue };
@@ -59,11 +64,8 @@ pub(super) fn plan_all(
         is_forced || sight.is_none_or(|sight| !is_held(cluster, node, sight, memory))
     };
     let nodes = cluster.nodes().map(|(_, node)| node).filter(|node| is_told(node));
-    let push = |node: &Node| Push {
-        node_id: node.id.clone(),
-        is_forced,
-        reason: "asked for".to_owned(),
-    };
+    let push =
+        |node: &Node| Push { node_id: node.id.clone(), is_forced, reason: "asked for".to_owned() };
     in_steps(cluster, sights, nodes.map(push).collect())
 }
 
@@ -155,17 +157,16 @@ fn step_of(cluster: &Cluster, sights: &SightMap, node_id: &str) -> usize {
         was_tried && !job.phase.is_active() && job.phase != Phase::Succeeded
     });
     let sight = sights.get(node_id);
-    let is_importing = sight.and_then(Sight::info).is_some_and(|info| {
-        info.importing.as_ref().is_some_and(|import| import.state == "start")
-    });
+    let is_importing = sight
+        .and_then(Sight::info)
+        .is_some_and(|info| info.importing.as_ref().is_some_and(|import| import.state == "start"));
     let node = cluster.nodes().find(|(_, node)| node.id == node_id).map(|(_, node)| node);
     let said = sight.and_then(|sight| sight.replication.as_ref());
     let is_demoted = node.is_some_and(|node| node.role == Role::Slave)
         && said.is_some_and(|said| said.role == Role::Master);
     // Whoever gives slots away deletes their keys: it is told last.
-    let gave = cluster.jobs.iter().any(|job| {
-        job.phase == Phase::Succeeded && job.source_node == node_id
-    });
+    let gave =
+        cluster.jobs.iter().any(|job| job.phase == Phase::Succeeded && job.source_node == node_id);
     match () {
         () if ended_badly || is_importing => 0,
         () if is_demoted => 1,

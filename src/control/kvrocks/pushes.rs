@@ -16,11 +16,11 @@ use crate::{
         settings::Settings,
         topology,
     },
-    observe::side_by_side,
     observe::kvrocks::{
         probe,
         sight::{Compared, Sight, SightMap},
     },
+    observe::side_by_side,
     telemetry,
 };
 
@@ -55,9 +55,10 @@ fn judge(
 ) {
     let id = push.node_id.as_str();
     let sights = desk.sights(cluster);
-    let has_it = sights.get(id).and_then(Sight::epoch).is_some_and(|epoch| {
-        u64::try_from(epoch).is_ok_and(|epoch| epoch >= cluster.version)
-    });
+    let has_it = sights
+        .get(id)
+        .and_then(Sight::epoch)
+        .is_some_and(|epoch| u64::try_from(epoch).is_ok_and(|epoch| epoch >= cluster.version));
     // A repair is believed when a later look finds nothing wrong.
     if outcome.is_ok() && has_it && !push.is_forced {
         memory.pushes.remove(id);

@@ -1,11 +1,6 @@
 //! Pushes that somebody asked for: to every node, once, and how each took it.
 
-use super::{
-    desk::Desk,
-    memory::Memory,
-    push,
-    pushes,
-};
+use super::{desk::Desk, memory::Memory, push, pushes};
 use crate::domain::kvrocks::{Command, command::ClusterKey};
 
 /// Carries out the request, if there is one. `None` if the cluster is gone.

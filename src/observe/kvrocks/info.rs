@@ -66,10 +66,8 @@ impl ClusterInfo {
             destination: text_of("destination_node"),
             state: text_of("migrating_state").to_ascii_lowercase(),
         });
-        let importing = range(["importing_slot(s)", "importing_slot"]).map(|range| Importing {
-            range,
-            state: text_of("import_state").to_ascii_lowercase(),
-        });
+        let importing = range(["importing_slot(s)", "importing_slot"])
+            .map(|range| Importing { range, state: text_of("import_state").to_ascii_lowercase() });
         Some(Self {
             epoch: field(text, "cluster_current_epoch")?.parse().ok()?,
             known_nodes: number("cluster_known_nodes").unwrap_or(0),

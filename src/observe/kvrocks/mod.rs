@@ -48,7 +48,9 @@ pub struct Observatory {
 
 impl fmt::Debug for Observatory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observatory").field("cycles", &*self.cycles.borrow()).finish_non_exhaustive()
+        f.debug_struct("Observatory")
+            .field("cycles", &*self.cycles.borrow())
+            .finish_non_exhaustive()
     }
 }
 

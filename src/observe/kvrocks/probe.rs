@@ -66,8 +66,11 @@ pub async fn compare(
         }
     };
     let fault = difference(cluster, &topology);
-    (topology.version == cluster.version)
-        .then_some(Compared { version: cluster.version, round, fault })
+    (topology.version == cluster.version).then_some(Compared {
+        version: cluster.version,
+        round,
+        fault,
+    })
 }
 
 /// What is wrong with a node's view. Slots that the record gives to nobody do not matter: nodes
@@ -91,9 +94,10 @@ fn difference(cluster: &Cluster, topology: &Topology) -> Option<String> {
                 return Some(format!("it does not know {} as a replica", replica.addr));
             }
         }
-        let lacking = seen.slots.iter().fold(shard.slots.clone(), |lacking, have| {
-            slots::remove(&lacking, *have)
-        });
+        let lacking = seen
+            .slots
+            .iter()
+            .fold(shard.slots.clone(), |lacking, have| slots::remove(&lacking, *have));
         if let Some(range) = lacking.first() {
             return Some(format!("it does not know {range} as slots of {}", master.addr));
         }

@@ -1,9 +1,6 @@
 //! When the others are told what this replica sees, and what they are told.
 
-use std::{
-    collections::BTreeSet,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,13 +9,7 @@ use crate::{
     broker::{Broker, Call},
     domain::{
         self,
-        kvrocks::{
-            Command,
-            command::DownNode,
-            model::Observer,
-            query,
-            settings::Settings,
-        },
+        kvrocks::{Command, command::DownNode, model::Observer, query, settings::Settings},
     },
 };
 
@@ -108,8 +99,7 @@ impl Report {
     }
 
     fn gist(&self, settings: &Settings) -> Gist {
-        let observer =
-            Observer { probed: self.probed, failed: self.failed, ..Observer::default() };
+        let observer = Observer { probed: self.probed, failed: self.failed, ..Observer::default() };
         Gist {
             is_empty: self.probed == 0,
             is_sighted: query::is_sighted(&observer, settings, 0),
