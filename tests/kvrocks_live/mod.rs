@@ -37,13 +37,14 @@ pub struct Site {
     pub cluster: Cluster,
     pub nodes: BTreeMap<String, Node>,
     turn: usize,
+    requests: u128,
 }
 
 impl Site {
     /// Starts three replicas, sets a fast pace, and makes the namespace `n`.
     pub async fn start() -> Self {
         let cluster = Cluster::start(3, &["--kvrocks-profile", "program"]).await;
-        let mut site = Self { cluster, nodes: BTreeMap::new(), turn: 0 };
+        let mut site = Self { cluster, nodes: BTreeMap::new(), turn: 0, requests: 0 };
         let settings = json!({
             "ping_interval_ms": PING_MS,
             "ping_failures_max": FAILURES,
@@ -85,7 +86,8 @@ impl Site {
 
     /// Sends a request to one running replica after the other until one answers; status and body.
     pub async fn call(&mut self, method: Method, path: &str, body: &Value) -> (u16, Value) {
-        let key = format!("{:032x}", rand::random::<u128>());
+        self.requests += 1;
+        let key = format!("{:032x}", self.requests);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             self.turn += 1;

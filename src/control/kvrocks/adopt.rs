@@ -98,3 +98,22 @@ async fn topology_of(
     let text = text.map_err(|error| error.to_string())?;
     nodes_text::parse(&text).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::kvrocks::fixture::{Fixture, id, said};
+
+    #[test]
+    fn the_node_that_is_furthest_ahead_is_asked() {
+        let fixture = Fixture::new();
+        let cluster = fixture.cluster();
+        let mut sights = fixture.sights();
+        assert_eq!(newest(&cluster, &sights), None);
+        said(&mut sights, 2, |info, _| info.epoch = 5);
+        said(&mut sights, 3, |info, _| info.epoch = 9);
+        said(&mut sights, 4, |info, _| info.epoch = 0);
+        let (node, epoch) = newest(&cluster, &sights).unwrap();
+        assert_eq!((node.id.clone(), epoch), (id(3), 9));
+    }
+}

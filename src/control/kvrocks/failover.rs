@@ -144,3 +144,32 @@ fn reading(sight: Option<&Sight>) -> Result<Reading, String> {
         None => Err("it does not tell its replication".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::kvrocks::fixture::{Fixture, id};
+
+    #[test]
+    fn dead_masters_with_replicas_are_due_unless_just_tried() {
+        let fixture = Fixture::new();
+        let cluster = fixture.cluster();
+        let verdict = |dead: &'static [u64]| {
+            move |node: &str| Verdict {
+                down: if dead.iter().any(|number| id(*number) == node) { 2 } else { 1 },
+                sighted: 3,
+            }
+        };
+        let mut memory = Memory::default();
+        let now_ms = fixture.time_ms;
+        assert_eq!(due(&cluster, verdict(&[]), &memory, now_ms), [0_usize; 0]);
+        assert_eq!(due(&cluster, verdict(&[2, 4]), &memory, now_ms), [0_usize; 0], "replicas");
+        assert_eq!(due(&cluster, verdict(&[1, 3]), &memory, now_ms), [0, 1]);
+        memory.failovers.entry(id(1)).or_default().fail(now_ms, 1_000);
+        assert_eq!(due(&cluster, verdict(&[1, 3]), &memory, now_ms), [1]);
+        assert_eq!(due(&cluster, verdict(&[1, 3]), &memory, now_ms + 500), [0, 1]);
+        let mut lonely = cluster.as_ref().clone();
+        lonely.shards[0].nodes.truncate(1);
+        assert_eq!(due(&lonely, verdict(&[1, 3]), &memory, now_ms + 500), [1]);
+    }
+}

@@ -13,6 +13,9 @@
 mod adopt;
 mod desk;
 mod failover;
+#[cfg(test)]
+#[path = "fixture_test.rs"]
+mod fixture;
 mod hand_over;
 mod jobs;
 mod memory;

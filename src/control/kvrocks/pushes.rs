@@ -64,7 +64,12 @@ fn judge(
         memory.pushes.remove(id);
     } else {
         let tries = memory.pushes.entry(id.to_owned()).or_default();
-        tries.fail(desk.now_ms(), settings.ping_interval_ms.saturating_mul(4));
+        // Repairs that change nothing become rare; a node that is only busy is told soon.
+        let pause_ms_max = match push.is_forced {
+            true => u64::MAX,
+            false => settings.ping_interval_ms.saturating_mul(4),
+        };
+        tries.fail(desk.now_ms(), pause_ms_max);
         let failed = tries.failed;
         if let Err(error) = &outcome {
             let (namespace, cluster, node) = (&key.namespace, &key.name, id);

@@ -107,3 +107,64 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::kvrocks::sight::{Moment, Probed};
+
+    fn settings() -> Settings {
+        Settings { ping_failures_max: 2, ping_interval_ms: 60_000, ..Settings::default() }
+    }
+
+    fn note(sights: &Sights, number: usize, is_silent: bool) {
+        let probed = match is_silent {
+            true => Probed::Silent("gone".to_owned()),
+            false => Probed::Uninitialised,
+        };
+        let moment = Moment { time_ms: 1, is_cycle: true };
+        sights.note(&number.to_string(), "a:1", probed, moment);
+    }
+
+    #[test]
+    fn a_node_is_reported_dead_after_enough_silence() {
+        let (sights, settings) = (Sights::default(), settings());
+        note(&sights, 1, true);
+        note(&sights, 2, false);
+        let report = Report::of(&sights, &settings);
+        assert_eq!((report.probed, report.failed, report.down.len()), (2, 1, 0));
+        note(&sights, 1, true);
+        let down = Report::of(&sights, &settings).down;
+        assert_eq!((down[0].node_id.as_str(), down[0].failures), ("1", 2));
+        assert_eq!(down[0].error, "gone");
+        note(&sights, 1, false);
+        assert!(Report::of(&sights, &settings).down.is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_what_makes_a_difference_is_reported_between_two_turns() {
+        let (sights, settings) = (Sights::default(), settings());
+        let mut reporter = Reporter::default();
+        let gist = |sights: &Sights| Report::of(sights, &settings).gist(&settings);
+        assert!(!reporter.is_due(&gist(&sights), &settings), "nothing to probe");
+        note(&sights, 1, false);
+        note(&sights, 2, false);
+        assert!(reporter.is_due(&gist(&sights), &settings), "never reported");
+        reporter.last = Some((gist(&sights), Instant::now()));
+        assert!(!reporter.is_due(&gist(&sights), &settings));
+        note(&sights, 1, true);
+        assert!(!reporter.is_due(&gist(&sights), &settings), "one silence says nothing");
+        note(&sights, 1, true);
+        assert!(reporter.is_due(&gist(&sights), &settings), "a node is dead");
+        reporter.last = Some((gist(&sights), Instant::now()));
+        note(&sights, 2, true);
+        assert!(reporter.is_due(&gist(&sights), &settings), "it sees nothing any more");
+        reporter.last = Some((gist(&sights), Instant::now()));
+        let fast = Settings { ping_interval_ms: 0, ..settings.clone() };
+        assert!(reporter.is_due(&gist(&sights), &fast), "the last report grows old");
+        sights.retain(&BTreeSet::new());
+        assert!(reporter.is_due(&gist(&sights), &settings), "its nodes are gone");
+        reporter.last = Some((gist(&sights), Instant::now()));
+        assert!(!reporter.is_due(&gist(&sights), &fast), "without nodes it costs nothing");
+    }
+}
