@@ -1,5 +1,7 @@
 //! The stand-in node keeps to what real nodes were seen to do; other tests rely on that.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "support/kvrocks_node/mod.rs"]
 mod kvrocks_node;
 

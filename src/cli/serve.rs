@@ -21,7 +21,7 @@ use super::{Outcome, output};
 use crate::{
     api::{self, admin::Stopping, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
-    client::node_pool::NodePool,
+    client::{node_pool::NodePool, node_tls::NodeTls},
     config::{
         self, Config,
         layer::{ConsistencyName, Layer, ProfileName},
@@ -61,6 +61,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     for warning in &resolved.warnings {
         tracing::warn!(warning, "configuration");
     }
+    let tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
+    let nodes = Arc::new(NodePool::new(tls));
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
     let ports = bind_all(&config).await?;
     let import = metadata_to_import(&config).await?;
@@ -73,8 +75,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         }
     };
     let stopping = Stopping::default();
-    let observatory = Arc::new(Observatory::new(Arc::new(NodePool::default())));
-    let server = serve(&config, &broker, ports, &stopping);
+    let observatory = Arc::new(Observatory::new(Arc::clone(&nodes) as _));
+    let server = serve(&config, &broker, ports, &stopping, &nodes);
     tokio::spawn(measure(broker.clone()));
     control::start(&broker, &observatory);
     tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
@@ -108,7 +110,13 @@ async fn bind_all(config: &Config) -> io::Result<Vec<TcpListener>> {
     Ok(ports)
 }
 
-fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &Stopping) -> Server {
+fn serve(
+    config: &Config,
+    broker: &Broker,
+    ports: Vec<TcpListener>,
+    stopping: &Stopping,
+    nodes: &Arc<NodePool>,
+) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
     let limits =
         Limits { connections_max: config.connections_max, head_timeout: config.head_timeout };
@@ -123,7 +131,10 @@ fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &S
                 profile: profile(listener.undermoon_profile),
                 replica_addresses: replica_addresses.clone(),
             },
-            kvrocks: api::kvrocks::Settings { profile: profile(listener.kvrocks_profile) },
+            kvrocks: api::kvrocks::Settings {
+                profile: profile(listener.kvrocks_profile),
+                nodes: Arc::clone(nodes),
+            },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };
         if let Ok(address) = port.local_addr() {

@@ -3,4 +3,6 @@
 
 pub mod node_call;
 pub mod node_pool;
+pub mod node_tls;
+mod node_wire;
 pub mod proxy;

@@ -34,7 +34,7 @@ use axum::{
 
 use self::error::Failure;
 use super::{Edge, Visit, profile::Profile};
-use crate::client::node_call::{NodeCall, RespNodeCall};
+use crate::client::{node_call::NodeCall, node_pool::NodePool};
 
 /// Name of the family, in request ids and logs.
 const FAMILY: &str = "kvrocks";
@@ -45,6 +45,8 @@ const PREFIX: &str = "/api/v1";
 pub struct Settings {
     /// Whose promises `/api/v1` keeps.
     pub profile: Profile,
+    /// The way to ask nodes.
+    pub nodes: Arc<NodePool>,
 }
 
 /// What the handlers of the family share.
@@ -55,10 +57,7 @@ pub(super) struct Family {
 
 /// The family's part of the client port.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
-    router_with(edge, Arc::new(RespNodeCall))
-}
-
-fn router_with(edge: Arc<Edge>, nodes: Arc<dyn NodeCall>) -> Router {
+    let nodes: Arc<dyn NodeCall> = Arc::clone(&edge.settings.kvrocks.nodes) as _;
     Router::new()
         .route(PREFIX, any(serve))
         .route("/api/v1/", any(serve))

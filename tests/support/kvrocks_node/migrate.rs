@@ -125,9 +125,9 @@ async fn send(
         let commands: Vec<_> = batch.iter().map(command).collect();
         wire.send(&commands).await.map_err(|error| error.to_string())?;
         for _ in batch {
-            match wire.read().await.map_err(|error| error.to_string())? {
-                Reply::Error(error) => return Err(format!("got invalid response: -{error}")),
-                _ => {}
+            let reply = wire.read().await.map_err(|error| error.to_string())?;
+            if let Reply::Error(error) = reply {
+                return Err(format!("got invalid response: -{error}"));
             }
         }
         let speed = shared.lock().migrate_speed.max(1);
