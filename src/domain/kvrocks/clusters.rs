@@ -157,7 +157,7 @@ impl State {
         }
         let addresses: Vec<&str> = cluster.nodes().map(|(_, node)| node.addr.as_str()).collect();
         self.judge_unused(&addresses)?;
-        cluster.validate()?;
+        cluster.admit()?;
         if let Some((_, node)) =
             cluster.nodes().find(|(_, node)| self.node_ids.contains_key(&node.id))
         {

@@ -7,6 +7,8 @@ use crate::domain::Context;
 
 /// Most dead nodes in one report.
 pub(super) const DOWN_MAX: usize = 20_000;
+/// Most observers; far more than replicas can be.
+pub(super) const OBSERVERS_MAX: usize = 64;
 /// Longest error text kept of a report, bytes.
 const ERROR_BYTES_MAX: usize = 256;
 
@@ -82,6 +84,11 @@ impl State {
             .collect();
         let report = Observer { time_ms: context.time_ms, probed, failed, down };
         self.observers.insert(observer, Arc::new(report));
+        if self.observers.len() > OBSERVERS_MAX {
+            let stalest = self.observers.iter().min_by_key(|(_, seen)| seen.time_ms);
+            let stalest = stalest.map(|(id, _)| *id);
+            stalest.map(|id| self.observers.remove(&id));
+        }
         Ok(Reply::Done)
     }
 
