@@ -24,8 +24,17 @@ pub struct Options {
     pub knows_pause: bool,
     /// Started without `cluster-enabled`.
     pub is_standalone: bool,
+    /// Where it listens; empty for 127.0.0.1.
+    pub host: String,
     /// Where the node file is kept; in memory if there is no directory.
     pub dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The address it listens on.
+    pub fn listens_on(&self) -> &str {
+        if self.host.is_empty() { "127.0.0.1" } else { &self.host }
+    }
 }
 
 /// Faults that are switched on and off from outside.
@@ -222,9 +231,10 @@ impl Core {
         self.version = version;
         self.topology.replace(entries);
         if self.my_id.is_empty() || is_forced {
-            let here = self.topology.nodes.values().find(|entry| {
-                entry.port == self.port && matches!(entry.host.as_str(), "127.0.0.1" | "localhost")
-            });
+            let here =
+                self.topology.nodes.values().find(|entry| {
+                    entry.port == self.port && entry.host == self.options.listens_on()
+                });
             if let Some(here) = here {
                 self.my_id = here.id.clone();
             }

@@ -67,7 +67,7 @@ struct Run {
 
 /// A node that runs or not; it ends with its value.
 pub struct Node {
-    /// `127.0.0.1:port`.
+    /// `host:port`.
     pub addr: String,
     port: u16,
     options: Options,
@@ -79,9 +79,10 @@ pub struct Node {
 impl Node {
     /// Starts a new node on a port; 0 lets the system pick.
     pub async fn start(port: u16, options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let host = options.listens_on();
+        let listener = TcpListener::bind((host, port)).await?;
         let port = listener.local_addr()?.port();
-        let addr = format!("127.0.0.1:{port}");
+        let addr = format!("{host}:{port}");
         let mut node = Self { addr, port, options, store: Store::default(), file: None, run: None };
         node.launch(listener);
         Ok(node)
@@ -120,7 +121,7 @@ impl Node {
                 let _ = std::fs::remove_file(dir.join("nodes.conf"));
             }
         }
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await?;
+        let listener = TcpListener::bind((self.options.listens_on(), self.port)).await?;
         self.launch(listener);
         Ok(())
     }
@@ -155,6 +156,14 @@ impl Node {
     /// Changes what it was started with while it runs, as `CONFIG SET` does.
     pub fn configure(&self, change: impl FnOnce(&mut Options)) {
         change(&mut self.running().shared.lock().options);
+    }
+
+    /// Its `requirepass`, as it is now.
+    pub fn password(&self) -> String {
+        match &self.run {
+            Some(run) => run.shared.lock().options.password.clone(),
+            None => self.options.password.clone(),
+        }
     }
 
     /// Sends one command over a connection of its own.
