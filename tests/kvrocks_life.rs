@@ -61,11 +61,23 @@ async fn a_cluster_is_created_written_migrated_and_failed_over() {
     for taken in &taken {
         assert_eq!(lost(&addresses, taken).await, Vec::<String>::new());
     }
+    for seen in site.seen_as("life", &master, "silent").await {
+        assert!(seen["failures"].as_u64().unwrap() >= FAILURES, "{seen}");
+        assert!(seen["error"].as_str().unwrap().contains(&master), "{seen}");
+        assert!(seen["found_dead_by"].as_array().unwrap().len() >= 2, "{seen}");
+    }
+    for seen in site.seen_as("life", &replica, "ok").await {
+        assert_eq!(seen["observed_role"], "master");
+        assert_eq!(seen["observed_version"], seen["wanted_version"]);
+    }
 
     site.node(&master).restart(true).await.unwrap();
     let record = site.agreed("life").await;
     let (_, returned) = record.node(&master).unwrap();
     assert!(!returned.is_master);
+    for seen in site.seen_as("life", &master, "ok").await {
+        assert_eq!((&seen["follows"], &seen["failures"]), (&json!(replica), &json!(0)));
+    }
     assert_eq!(site.failovers("life").await.len(), 1);
 }
 

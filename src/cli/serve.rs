@@ -75,8 +75,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         }
     };
     let stopping = Stopping::default();
-    let observatory = Arc::new(Observatory::new(Arc::clone(&nodes) as _));
-    let server = serve(&config, &broker, ports, &stopping, &nodes);
+    let observatory = Arc::new(Observatory::new(nodes));
+    let server = serve(&config, &broker, ports, &stopping, &observatory);
     tokio::spawn(measure(broker.clone()));
     control::start(&broker, &observatory);
     tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
@@ -115,7 +115,7 @@ fn serve(
     broker: &Broker,
     ports: Vec<TcpListener>,
     stopping: &Stopping,
-    nodes: &Arc<NodePool>,
+    observatory: &Arc<Observatory>,
 ) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
     let limits =
@@ -133,7 +133,7 @@ fn serve(
             },
             kvrocks: api::kvrocks::Settings {
                 profile: profile(listener.kvrocks_profile),
-                nodes: Arc::clone(nodes),
+                observatory: Arc::clone(observatory),
             },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };

@@ -185,6 +185,29 @@ impl Site {
         }
     }
 
+    /// What every replica says of a node, once they all say that it is in a state.
+    pub async fn seen_as(&mut self, name: &str, addr: &str, state: &str) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut seen = Vec::new();
+            for replica in &self.cluster.replicas {
+                let path = format!("/quorate/v1/kvrocks/status/n/{name}");
+                let status = self.cluster.ask(replica.id, &path).await.unwrap_or_default();
+                let nodes = status["data"]["nodes"].as_array().cloned().unwrap_or_default();
+                seen.extend(nodes.into_iter().filter(|node| node["addr"] == addr));
+            }
+            if seen.len() == self.cluster.replicas.len()
+                && seen.iter().all(|node| node["state"] == state)
+            {
+                return seen;
+            }
+            if Instant::now() > deadline {
+                self.cluster.fail(&format!("{addr} is not seen as {state}: {seen:#?}"));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits until every running node of the cluster shows what is recorded.
     pub async fn agreed(&mut self, name: &str) -> Record {
         let deadline = Instant::now() + PATIENCE;

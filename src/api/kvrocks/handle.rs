@@ -17,6 +17,7 @@ use super::{
     error::{Failure, JSON},
     failover, import, migrate, operate, rehearse,
     route::{ClusterRoute, Route},
+    status,
     wire::{self, Data, Look},
 };
 use crate::{
@@ -87,6 +88,8 @@ pub(super) async fn handle(
         Route::Settings => operate::settings(&ask).await,
         Route::ChangeSettings => operate::change_settings(&ask, &body).await,
         Route::Observers => operate::observers(&ask).await,
+        Route::Status => status::summary(&ask).await,
+        Route::ClusterStatus(key) => status::detail(&ask, &key).await,
     }
 }
 

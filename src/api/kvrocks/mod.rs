@@ -20,6 +20,7 @@ mod operate;
 mod probe;
 mod rehearse;
 mod route;
+mod status;
 mod wire;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use axum::{
 
 use self::error::Failure;
 use super::{Edge, Visit, profile::Profile};
-use crate::client::{node_call::NodeCall, node_pool::NodePool};
+use crate::{client::node_call::NodeCall, observe::kvrocks::Observatory};
 
 /// Name of the family, in request ids and logs.
 const FAMILY: &str = "kvrocks";
@@ -45,8 +46,8 @@ const PREFIX: &str = "/api/v1";
 pub struct Settings {
     /// Whose promises `/api/v1` keeps.
     pub profile: Profile,
-    /// The way to ask nodes.
-    pub nodes: Arc<NodePool>,
+    /// What this replica sees of the nodes.
+    pub observatory: Arc<Observatory>,
 }
 
 /// What the handlers of the family share.
@@ -57,7 +58,7 @@ pub(super) struct Family {
 
 /// The family's part of the client port.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
-    let nodes: Arc<dyn NodeCall> = Arc::clone(&edge.settings.kvrocks.nodes) as _;
+    let nodes: Arc<dyn NodeCall> = edge.settings.kvrocks.observatory.shared_nodes();
     Router::new()
         .route(PREFIX, any(serve))
         .route("/api/v1/", any(serve))

@@ -39,6 +39,10 @@ pub(super) enum Route {
     ChangeSettings,
     /// `GET /quorate/v1/kvrocks/observers`.
     Observers,
+    /// `GET /quorate/v1/kvrocks/status`.
+    Status,
+    /// `GET /quorate/v1/kvrocks/status/N/C`.
+    ClusterStatus(ClusterKey),
 }
 
 /// A request about one cluster.
@@ -116,6 +120,8 @@ fn exact(method: &Method, path: &str) -> Option<Route> {
             ("GET", "/settings") => Route::Settings,
             ("PUT", "/settings") => Route::ChangeSettings,
             ("GET", "/observers") => Route::Observers,
+            ("GET", "/status") => Route::Status,
+            ("GET", rest) => Route::ClusterStatus(named(rest.strip_prefix("/status/")?)?),
             _ => return None,
         });
     }
@@ -141,6 +147,14 @@ fn exact(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["raft", "peers"]) => Route::ChangePeers,
         _ => return None,
     })
+}
+
+/// A cluster named by its namespace and its name.
+fn named(path: &str) -> Option<ClusterKey> {
+    let (namespace, name) = path.split_once('/')?;
+    let (namespace, name) = (decode(namespace)?, decode(name)?);
+    let is_name = !namespace.is_empty() && !name.is_empty();
+    is_name.then(|| ClusterKey { namespace: namespace.into_owned(), name: name.into_owned() })
 }
 
 fn of_cluster(method: &str, rest: &[&str]) -> Option<ClusterRoute> {

@@ -24,7 +24,7 @@ use self::{
 use super::side_by_side;
 use crate::{
     broker::Broker,
-    client::node_call::NodeCall,
+    client::{node_call::NodeCall, node_pool::NodePool},
     clock,
     domain::kvrocks::{
         model::{Cluster, Node},
@@ -54,6 +54,12 @@ impl fmt::Debug for Observatory {
     }
 }
 
+impl Default for Observatory {
+    fn default() -> Self {
+        Self::new(Arc::new(NodePool::default()))
+    }
+}
+
 impl Observatory {
     /// Nothing seen yet.
     #[must_use]
@@ -65,6 +71,12 @@ impl Observatory {
     #[must_use]
     pub fn nodes(&self) -> &dyn NodeCall {
         self.nodes.as_ref()
+    }
+
+    /// The way to ask nodes, to be kept.
+    #[must_use]
+    pub fn shared_nodes(&self) -> Arc<dyn NodeCall> {
+        Arc::clone(&self.nodes)
     }
 
     /// What was seen.
