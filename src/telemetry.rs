@@ -81,11 +81,24 @@ pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
 /// `refused`.
 pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
 
+/// Histogram, milliseconds: answers to requests of the Kvrocks family, as the original names it.
+/// Labels of this and the next two: `host` (always `-`), `uri` (route pattern), `method`, `code`.
+pub const KVROCKS_REQUEST_LATENCY: &str = "kvrocks_controller_request_latency";
+/// Counter, answers to requests of the Kvrocks family.
+pub const KVROCKS_HTTP_CODE: &str = "kvrocks_controller_http_code";
+/// Counter, bytes of answers to requests of the Kvrocks family.
+pub const KVROCKS_HTTP_PAYLOAD: &str = "kvrocks_controller_http_payload";
+
 const SECONDS_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
 const ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0];
 const BYTES_BUCKETS: [f64; 7] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0, 16_777_216.0];
+
+const MILLISECONDS_BUCKETS: [f64; 16] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+    16_384.0, 32_768.0,
+];
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -115,6 +128,10 @@ pub fn start_metrics() -> Result<(), BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_entries".to_owned()), &ENTRIES_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Full(KVROCKS_REQUEST_LATENCY.to_owned()),
+            &MILLISECONDS_BUCKETS,
+        )?
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;

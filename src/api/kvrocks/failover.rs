@@ -83,7 +83,13 @@ pub(super) async fn fail_over(ask: &Ask<'_>, key: ClusterKey, shard: &str, body:
         let data = wire::NewMasterJson { new_master_id: &past.new_master };
         return ask.shown(&view, &data);
     }
-    let (choice, asked) = choose(ask, &view, &cluster, index, &request).await?;
+    let (choice, asked) = match choose(ask, &view, &cluster, index, &request).await {
+        Err(rejection) if ask.is_rehearsal() => {
+            let more = CandidatesJson { new_master_id: None, candidates: Vec::new() };
+            return rehearse::told(ask, &view, &key, Err(rejection), &more);
+        }
+        chosen => chosen?,
+    };
     let command = choice.new_master.clone().map(|new_master| {
         Command::FailOver(FailOver {
             cluster: key.clone(),
@@ -158,7 +164,7 @@ async fn choose(
     cluster: &Cluster,
     index: usize,
     request: &Request,
-) -> Result<(Choice, Vec<Candidate>), Failure> {
+) -> Result<(Choice, Vec<Candidate>), Rejection> {
     let settings = query::settings(&view.kvrocks);
     let shard = &cluster.shards[index];
     let wish = Wish {

@@ -120,7 +120,8 @@ async fn of_cluster(ask: &Ask<'_>, key: ClusterKey, route: ClusterRoute, body: &
         ClusterRoute::Migrate => migrate::migrate(ask, key, body).await,
         ClusterRoute::AddShard => add_shard(ask, key, body).await,
         ClusterRoute::RemoveShard(shard) => {
-            let shard = ask.index(&key, &shard).await?;
+            ask.gate(&key).await?;
+            let shard = index(&shard)?;
             let command = Command::RemoveShard { cluster: key.clone(), shard };
             match ask.is_rehearsal() {
                 true => rehearse::answer(ask, &key, command).await,
@@ -189,9 +190,13 @@ pub(super) fn shard_of<'a>(
     cluster: &'a Cluster,
     text: &str,
 ) -> Result<(usize, &'a Shard), Failure> {
-    let index = integer(text).map_err(|error| Failure::BadRequest(error.to_string()))?;
+    let index = index(text)?;
     let shard = cluster.shard(index).ok_or(Rejection::IndexOutOfRange)?;
     Ok((usize::try_from(index).unwrap_or_default(), shard))
+}
+
+fn index(text: &str) -> Result<i64, Failure> {
+    integer(text).map_err(|error| Failure::BadRequest(error.to_string()))
 }
 
 async fn add_shard(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Answer {
@@ -286,6 +291,10 @@ impl Ask<'_> {
         command: Command,
         deadline: tokio::time::Instant,
     ) -> Result<(Reply, Done), Failure> {
+        // Who asks for a rehearsal must never get the play.
+        if self.is_rehearsal() {
+            return Err(Failure::BadRequest("dry_run is not offered here".to_owned()));
+        }
         let call = crate::broker::Call { deadline, ..self.visit.call.clone() };
         let done =
             self.family.edge.broker.propose(&call, domain::Command::Kvrocks(command)).await?;

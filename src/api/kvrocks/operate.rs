@@ -54,7 +54,7 @@ pub(super) fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
     let (id, peer) = (body.integer("id")?, body.text("peer")?);
     let status = ask.family.edge.broker.status();
     match body.text("operation")?.to_ascii_lowercase().as_str() {
-        _ if id <= 0 => return bad("id should be greater than 0"),
+        "add" | "remove" if id <= 0 => return bad("id should be greater than 0"),
         "add" if peer.is_empty() => return bad("peer should NOT be empty"),
         "add" => {
             let addr = peer.split_once("://").map_or(peer.as_str(), |(_, addr)| addr);

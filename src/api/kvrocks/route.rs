@@ -90,6 +90,52 @@ pub(super) enum ClusterRoute {
     Password,
 }
 
+impl Route {
+    /// The path with names in place of what varies, as the original writes it.
+    pub(super) const fn pattern(&self) -> &'static str {
+        match self {
+            Self::Namespaces | Self::CreateNamespace => "/api/v1/namespaces",
+            Self::Namespace(_) | Self::DeleteNamespace(_) => "/api/v1/namespaces/:namespace",
+            Self::Clusters(_) | Self::CreateCluster(_) => "/api/v1/namespaces/:namespace/clusters",
+            Self::Cluster(_, route) => route.pattern(),
+            Self::Leader => "/api/v1/controller/leader",
+            Self::Peers | Self::ChangePeers => "/api/v1/raft/peers",
+            Self::Settings | Self::ChangeSettings => "/quorate/v1/kvrocks/settings",
+            Self::Observers => "/quorate/v1/kvrocks/observers",
+            Self::Status => "/quorate/v1/kvrocks/status",
+            Self::ClusterStatus(_) => "/quorate/v1/kvrocks/status/:namespace/:cluster",
+        }
+    }
+}
+
+/// Joins the prefix of a cluster with the rest of a pattern.
+macro_rules! of_cluster {
+    ($rest:literal) => {
+        concat!("/api/v1/namespaces/:namespace/clusters/:cluster", $rest)
+    };
+}
+
+impl ClusterRoute {
+    const fn pattern(&self) -> &'static str {
+        match self {
+            Self::Show | Self::Delete => of_cluster!(""),
+            Self::Import => of_cluster!("/import"),
+            Self::Migrate => of_cluster!("/migrate"),
+            Self::Shards | Self::AddShard => of_cluster!("/shards"),
+            Self::Shard(_) | Self::RemoveShard(_) => of_cluster!("/shards/:shard"),
+            Self::FailOver(_) => of_cluster!("/shards/:shard/failover"),
+            Self::Nodes(_) | Self::AddNode(_) => of_cluster!("/shards/:shard/nodes"),
+            Self::RemoveNode(..) => of_cluster!("/shards/:shard/nodes/:id"),
+            Self::Migrations | Self::QueueMigrations => of_cluster!("/migrations"),
+            Self::Migration(_) | Self::CancelMigration(_) => of_cluster!("/migrations/:job"),
+            Self::RetryMigration(_) => of_cluster!("/migrations/:job/retry"),
+            Self::Failovers => of_cluster!("/failovers"),
+            Self::Sync => of_cluster!("/sync"),
+            Self::Password => of_cluster!("/password"),
+        }
+    }
+}
+
 /// What a path came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
