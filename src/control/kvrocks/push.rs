@@ -51,6 +51,18 @@ pub(super) fn plan(
     in_steps(cluster, sights, due)
 }
 
+/// Nodes that had trouble and are as they ought to be now.
+pub(super) fn relieved<'a>(cluster: &'a Cluster, sights: &SightMap) -> Vec<&'a str> {
+    let is_relieved = |(index, node): &(usize, &'a Node)| {
+        let wanted = Wanted::new(cluster, *index, node);
+        sights.get(&node.id).is_some_and(|sight| {
+            let is_there = sight.epoch() == Some(wanted.version);
+            sight.trouble.is_some() && is_there && wanted.fault(node, sight).is_none()
+        })
+    };
+    cluster.nodes().filter(is_relieved).map(|(_, node)| node.id.as_str()).collect()
+}
+
 /// Plans a push to every node, because somebody asked for it. Only force disturbs a migration.
 #[must_use]
 pub(super) fn plan_all(

@@ -105,6 +105,19 @@ fn change(
 }
 
 #[test]
+fn trouble_is_over_when_a_node_is_as_it_ought_to_be() {
+    let fixture = Fixture::new();
+    let mut sights = fixture.sights();
+    for number in 1..=4 {
+        sights.get_mut(&id(number)).unwrap().trouble = Some("late".to_owned());
+    }
+    sights.get_mut(&id(2)).unwrap().trouble = None;
+    said(&mut sights, 3, |info, _| info.epoch = 9);
+    said(&mut sights, 4, |_, replication| replication.master = None);
+    assert_eq!(relieved(&fixture.cluster(), &sights), [id(1)]);
+}
+
+#[test]
 fn a_comparison_with_another_version_says_nothing() {
     let fixture = Fixture::new();
     let mut sights = fixture.sights();

@@ -37,6 +37,9 @@ pub(super) async fn tend(desk: &Desk, key: &ClusterKey, memory: &mut Memory) -> 
     let (cluster, settings) = desk.cluster(key)?;
     compare(desk, &cluster, &settings).await;
     let sights = desk.sights(&cluster);
+    for id in push::relieved(&cluster, &sights) {
+        desk.observatory.sights().note_trouble(id, None);
+    }
     let steps = push::plan(&cluster, &sights, memory, desk.now_ms());
     for (push, outcome) in carry_out(desk, key, &cluster, &settings, steps).await {
         judge(desk, key, &cluster, &settings, memory, (&push, outcome));

@@ -27,6 +27,13 @@ pub fn cluster_names(state: &State, namespace: &str) -> Option<Vec<String>> {
     Some(state.namespaces.get(namespace)?.keys().cloned().collect())
 }
 
+/// Whether two states are the same one: no command of the family was carried out in between. Costs
+/// nothing; may say no of states that are equal.
+#[must_use]
+pub fn is_untouched(before: &State, now: &State) -> bool {
+    before.namespaces.ptr_eq(&now.namespaces) && before.observers.ptr_eq(&now.observers)
+}
+
 /// A cluster; sharing it costs nothing.
 #[must_use]
 pub fn cluster(state: &State, key: &ClusterKey) -> Option<Arc<Cluster>> {
