@@ -208,7 +208,7 @@ async fn topologies_are_judged_as_real_nodes_judge_them() {
 }
 
 #[tokio::test]
-async fn the_main_course_word_for_word() {
+async fn a_slot_moves_as_real_nodes_move_it() {
     let mut four = Four::start(Options::default()).await;
     let (a, b) = (four.a.addr.clone(), four.b.addr.clone());
     assert_eq!(ask(&four.d, "CLUSTERX MYID").await, id("d"));

@@ -91,6 +91,7 @@ async fn follow_link(shared: &Shared, addr: &str, round: u64) -> io::Result<()> 
     let command = ["STANDIN", "REPLICATE", &seq.to_string(), &history, &here];
     let mut message = wire.ask(&command).await?;
     loop {
+        shared.wait_while_silent().await;
         take(shared, round, message)?;
         message = wire.read().await?;
     }
