@@ -70,6 +70,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/kvrocks/{*path}", any(serve))
         // The profiles of the original's runtime; there is nothing like them to show.
         .route("/debug/pprof", any(serve))
+        .route("/debug/pprof/", any(serve))
         .route("/debug/pprof/{*path}", any(serve))
         .with_state(Arc::new(Family { edge, nodes }))
 }
