@@ -62,7 +62,7 @@ async fn a_cluster_is_created_written_migrated_and_failed_over() {
         assert_eq!(lost(&addresses, taken).await, Vec::<String>::new());
     }
     for seen in site.seen_as("life", &master, "silent").await {
-        assert!(seen["failures"].as_u64().unwrap() >= FAILURES, "{seen}");
+        assert!(seen["failures"].as_u64().unwrap() > 0, "{seen}");
         assert!(seen["error"].as_str().unwrap().contains(&master), "{seen}");
         assert!(seen["found_dead_by"].as_array().unwrap().len() >= 2, "{seen}");
     }

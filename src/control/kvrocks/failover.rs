@@ -137,12 +137,8 @@ fn reading(sight: Option<&Sight>) -> Result<Reading, String> {
             error => error.to_owned(),
         });
     }
-    match sight.said() {
-        Some(said) => {
-            Ok(Reading { role: said.role, sequence: said.sequence, is_linked: said.is_linked })
-        }
-        None => Err("it does not tell its replication".to_owned()),
-    }
+    let said = sight.said().cloned().map(Reading::from);
+    said.ok_or_else(|| "it does not tell its replication".to_owned())
 }
 
 #[cfg(test)]

@@ -317,8 +317,9 @@ fn check_change(old: &Cluster, new: &Cluster, command: &Command) -> Checked {
         Command::FailOver(_) | Command::MoveSlots { .. } | Command::EndMigration { .. } => {
             old.version + 1 + begun
         }
-        Command::StartMigration { .. } => old.version + 1,
-        Command::QueueMigrations { .. }
+        // Its own beginning is among them; a job that waited for nothing any more begins with it.
+        Command::StartMigration { .. }
+        | Command::QueueMigrations { .. }
         | Command::CancelMigration { .. }
         | Command::RetryMigration { .. } => old.version + begun,
         Command::AdoptTopology { topology, .. } => topology.version + begun,
