@@ -49,6 +49,10 @@ async fn each_listener_has_a_profile_of_its_own() {
         let found = text(request.send().await.unwrap()).await;
         assert_eq!(found, (status, expected.to_owned()), "{base} {profile:?} {name}");
     }
+    let last = client.post(format!("{old}/api/v1/raft/peers"));
+    let last = last.body(r#"{"id":1,"operation":"remove"}"#).send().await.unwrap();
+    let expected = r#"{"error":{"message":"can't remove the last peer"},"data":null}"#;
+    assert_eq!(text(last).await, (400, expected.to_owned()));
     let wrong = client.get(format!("{old}{path}")).header("quorate-profile", "draft");
     let (status, found) = text(wrong.send().await.unwrap()).await;
     assert!(status == 400 && found.contains("document or program"), "{found}");
