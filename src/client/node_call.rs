@@ -1,6 +1,6 @@
 //! Kvrocks nodes: a few commands, their texts.
 //!
-//! This file has what callers see; [`super::node_pool`] is the real thing and [`fake`] stands in
+//! This file has what callers see; [`super::node_pool`] is the real thing and `fake` stands in
 //! for it in unit tests. Every call is bounded in time and size, and nothing is sent twice.
 //! Passwords go to the node and nowhere else.
 

@@ -2,7 +2,7 @@
 //!
 //! Begin with [`Observatory`], which all who want to know share, and [`run`], the cycle. What was
 //! seen is in [`sight`], how a node is asked in [`probe`], what its texts say in [`info`];
-//! [`report`] decides when the others are told.
+//! `report` decides when the others are told.
 
 pub mod info;
 pub mod probe;
