@@ -7,8 +7,9 @@ mod support;
 
 use std::process::Output;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kvrocks_live::{Site, kvrocks_node::Options};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::process::{PROGRAM, free_port};
 use tokio::process::Command;
 
@@ -75,6 +76,150 @@ impl Ctl {
         };
         said.out.lines().map(cells).collect()
     }
+}
+
+/// A node as an old store has it.
+fn stored_node(letter: char, addr: &str, role: &str) -> Value {
+    json!({
+        "id": letter.to_string().repeat(40), "addr": addr, "role": role,
+        "password": "pw", "master_auth": "", "created_at": 1_690_000_000,
+    })
+}
+
+/// What `etcdctl get --prefix /kvrocks -w json` prints.
+fn etcd(pairs: &[(&str, Value)]) -> String {
+    let encode = |text: &str| STANDARD.encode(text);
+    let kvs = pairs.iter().map(|(key, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        json!({"key": encode(key), "create_revision": 7, "version": 1, "value": encode(&text)})
+    });
+    let kvs: Vec<_> = kvs.collect();
+    json!({"header": {"revision": 9}, "count": kvs.len(), "kvs": kvs}).to_string()
+}
+
+/// Where the old store keeps the clusters of the namespace `shop`.
+const STORED: &str = "/kvrocks/metadata/shop/cluster";
+
+/// An old store: a cluster of three nodes that is well, and three that cannot be taken.
+fn old_store(nodes: &[String]) -> String {
+    let live = json!({"name": "live", "version": 41, "config": {"name": "live"}, "shards": [
+        {"nodes": [stored_node('a', &nodes[0], "master"), stored_node('b', &nodes[1], "slave")],
+         "slot_ranges": ["0-4", "6-8191"], "import_slot": -1, "migrating_slot": -1},
+        {"nodes": [stored_node('c', &nodes[2], "master")], "slot_ranges": ["5", "8192-16383"],
+         "import_slot": -1, "migrating_slot": -1, "target_shard_index": -1},
+        {"nodes": [stored_node('d', "127.0.0.1:1", "master")], "slot_ranges": null}]});
+    let lone = |letter, port: u16| {
+        let node = stored_node(letter, &format!("127.0.0.1:{port}"), "master");
+        json!({"nodes": [node], "slot_ranges": ["0-16383"], "target_shard_index": -1})
+    };
+    let cluster = |name: &str, shard: Value| json!({"name": name, "version": 3, "shards": [shard]});
+    let mut masterless = lone('g', 4);
+    masterless["nodes"][0]["role"] = "slave".into();
+    let key = |name: &str| format!("{STORED}/{name}");
+    etcd(&[
+        ("/kvrocks/controller/leader/1", "abcdefgh/10.0.0.1:9379".into()),
+        ("/kvrocks/metadata/empty", "empty".into()),
+        ("/kvrocks/metadata/shop", "shop".into()),
+        (&key("live"), live),
+        (&key("masterless"), cluster("masterless", masterless)),
+        (&key("moving"), cluster("moving", lone('e', 2))),
+        (&key("moving/migrate/doing"), json!({"task_id": 1})),
+        (&key("shared"), cluster("shared", lone('a', 3))),
+    ])
+}
+
+/// Keys of a report, and what became of them.
+fn fates(report: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let line = |line: &Value| (text(&line["key"]).replace(STORED, ".."), text(&line["fate"]));
+    report.as_array().unwrap().iter().map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_export_is_taken_over_and_goes_back() {
+    let mut site = Site::start().await;
+    let options = Options { password: "pw".to_owned(), ..Options::default() };
+    let nodes = site.add_nodes(3, &options).await;
+    let ctl = Ctl::new(&site);
+    let export = old_store(&nodes);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), export).unwrap();
+    let path = file.path().display().to_string();
+
+    let expected = |fate: &str| {
+        let rows = [
+            ("/kvrocks/metadata/empty", fate),
+            ("/kvrocks/metadata/shop", fate),
+            ("../live", fate),
+            ("../masterless", "refused"),
+            ("../moving", "refused"),
+            ("../shared", "refused"),
+            ("/kvrocks/controller/leader/1", "needless"),
+        ];
+        rows.map(|(key, fate)| (key.to_owned(), fate.to_owned())).to_vec()
+    };
+    for (line, fate) in [("--dry-run", "acceptable"), ("", "loaded"), ("", "present")] {
+        let said = ctl.run(&format!("load {path} {line} --output json")).await;
+        assert_eq!(said.err.trim_end(), "error: 3 of 7 keys not taken", "{said:?}");
+        assert_eq!(said.code, 3, "some were taken, some not");
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(fates(&report), expected(fate), "{report:#}");
+        assert_eq!(report[2]["notes"], json!(["config is left out"]));
+    }
+    assert_eq!(ctl.run("list namespaces").await.out, "empty\nn\nshop\n");
+
+    let record = site.cluster.ask(1, "/api/v1/namespaces/shop/clusters/live").await.unwrap();
+    let record = &record["data"]["cluster"];
+    assert_eq!(record["version"], 41, "{record:#}");
+    let first = &record["shards"][0];
+    assert_eq!(first["slot_ranges"], json!(["0-4", "6-8191"]));
+    assert_eq!(
+        (&first["migrating_slot"], &first["target_shard_index"]),
+        (&Value::Null, &json!(-1))
+    );
+    let mut expected = stored_node('b', &nodes[1], "slave");
+    expected.as_object_mut().unwrap().remove("master_auth");
+    assert_eq!(first["nodes"][1], expected);
+    let until = std::time::Instant::now() + kvrocks_live::PATIENCE;
+    let told = format!("CLUSTERX SETNODEID {}", "c".repeat(40));
+    while !site.node(&nodes[2]).heard().contains(&told) {
+        assert!(std::time::Instant::now() < until, "the node never got its id");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    let back = tempfile::NamedTempFile::new().unwrap();
+    let back = back.path().display();
+    ctl.says(&format!("export {back} --format etcd"), "4 keys exported.").await;
+    ctl.says("delete cluster live -n shop", "delete cluster: live successfully.").await;
+    let said = ctl.run(&format!("load {back}")).await;
+    assert!(said.code == 0 && said.out.contains("cluster/live  loaded"), "{said:?}");
+    let again = site.cluster.ask(1, "/api/v1/namespaces/shop/clusters/live").await.unwrap();
+    assert_eq!(&again["data"]["cluster"], record, "back and forth changes nothing");
+    assert_eq!(ctl.json("settings set hide_passwords=true").await["hide_passwords"], true);
+    let text = "an export has passwords, which the setting hide_passwords forbids to show";
+    ctl.fails("export -", text).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_controller_is_read_over_its_interface() {
+    let (old, old_ctl, nodes) = site().await;
+    old_ctl.says("create namespace empty", "create namespace: empty successfully.").await;
+    let line = format!("create cluster c -n n --nodes {}", nodes[..2].join(","));
+    old_ctl.says(&line, "create cluster: c successfully.").await;
+    let (new, ctl, _) = site().await;
+    let from = old_ctl.endpoints.split(',').next_back().unwrap().to_owned();
+    let saved = tempfile::NamedTempFile::new().unwrap();
+    let saved = saved.path().display();
+    ctl.says(&format!("load --from-url {from} --save {saved}"), "3 keys saved.").await;
+    let said = ctl.run(&format!("load {saved}")).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let path = "/api/v1/namespaces/n/clusters/c";
+    assert_eq!(new.cluster.ask(1, path).await, old.cluster.ask(1, path).await);
+    let said = ctl.run(&format!("load --from-url {from}")).await;
+    assert!(said.code == 0 && said.out.matches(" present").count() == 3, "{said:?}");
+    let dead = format!("http://127.0.0.1:{}", free_port());
+    let said = ctl.run(&format!("load --from-url {dead}")).await;
+    assert!(said.err.contains("did not answer") && said.code == 1, "{said:?}");
 }
 
 async fn site() -> (Site, Ctl, Vec<String>) {

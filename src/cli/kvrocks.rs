@@ -6,10 +6,12 @@
 
 mod create;
 mod delete;
+mod export;
 mod failover;
 mod get;
 mod import;
 mod list;
+mod load;
 mod migrate;
 mod migrations;
 mod operate;
@@ -79,17 +81,20 @@ enum Verb {
     Settings(operate::Settings),
     /// Show what each replica last reported about the nodes.
     Observers,
+    /// Take namespaces and clusters over from the store of the original, ids, versions and
+    /// passwords kept. The original must not run any more.
+    Load(load::Arguments),
+    /// Write everything in the form of the original's store.
+    Export(export::Arguments),
 }
 
 pub(super) async fn run(arguments: &Arguments, endpoints: Vec<String>, shape: Shape) -> Outcome {
     let session = Session::new(endpoints, shape);
-    match carry_out(&arguments.verb, &session, &arguments.scope).await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            output::complain(&format!("error: {error}"));
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let Err(error) = carry_out(&arguments.verb, &session, &arguments.scope).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    output::complain(&format!("error: {error}"));
+    Ok(error.downcast_ref::<load::NotAllTaken>().map_or(ExitCode::FAILURE, load::NotAllTaken::code))
 }
 
 async fn carry_out(verb: &Verb, session: &Session, scope: &Scope) -> Done {
@@ -108,6 +113,8 @@ async fn carry_out(verb: &Verb, session: &Session, scope: &Scope) -> Done {
         Verb::Password(verb) => operate::password(verb, session, scope).await,
         Verb::Settings(verb) => operate::settings(verb, session).await,
         Verb::Observers => operate::observers(session).await,
+        Verb::Export(arguments) => export::run(arguments, session).await,
+        Verb::Load(load) => load::run(load, session).await,
     }
 }
 

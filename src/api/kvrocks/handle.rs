@@ -15,7 +15,7 @@ use super::{
     body::Body,
     create,
     error::{Failure, JSON},
-    failover, import, migrate, operate, rehearse,
+    failover, import, load, migrate, operate, rehearse,
     route::{ClusterRoute, Route},
     status,
     wire::{self, Data, Look},
@@ -88,6 +88,8 @@ pub(super) async fn handle(
         Route::Settings => operate::settings(&ask).await,
         Route::ChangeSettings => operate::change_settings(&ask, &body).await,
         Route::Observers => operate::observers(&ask).await,
+        Route::Load => load::load(&ask, &body).await,
+        Route::Export => load::export(&ask).await,
         Route::Status => status::summary(&ask).await,
         Route::ClusterStatus(key) => status::detail(&ask, &key).await,
     }

@@ -15,6 +15,7 @@ mod error;
 mod failover;
 mod handle;
 mod import;
+mod load;
 mod metrics;
 mod migrate;
 mod operate;

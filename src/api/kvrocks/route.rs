@@ -39,6 +39,11 @@ pub(super) enum Route {
     ChangeSettings,
     /// `GET /quorate/v1/kvrocks/observers`.
     Observers,
+    /// `POST /quorate/v1/kvrocks/load` with `{"namespace","cluster"}`, answers
+    /// `{"loaded","version"}`.
+    Load,
+    /// `GET /quorate/v1/kvrocks/export`, answers every key of the original's store with its value.
+    Export,
     /// `GET /quorate/v1/kvrocks/status`.
     Status,
     /// `GET /quorate/v1/kvrocks/status/N/C`.
@@ -102,6 +107,8 @@ impl Route {
             Self::Peers | Self::ChangePeers => "/api/v1/raft/peers",
             Self::Settings | Self::ChangeSettings => "/quorate/v1/kvrocks/settings",
             Self::Observers => "/quorate/v1/kvrocks/observers",
+            Self::Load => "/quorate/v1/kvrocks/load",
+            Self::Export => "/quorate/v1/kvrocks/export",
             Self::Status => "/quorate/v1/kvrocks/status",
             Self::ClusterStatus(_) => "/quorate/v1/kvrocks/status/:namespace/:cluster",
         }
@@ -166,6 +173,8 @@ fn exact(method: &Method, path: &str) -> Option<Route> {
             ("GET", "/settings") => Route::Settings,
             ("PUT", "/settings") => Route::ChangeSettings,
             ("GET", "/observers") => Route::Observers,
+            ("POST", "/load") => Route::Load,
+            ("GET", "/export") => Route::Export,
             ("GET", "/status") => Route::Status,
             ("GET", rest) => Route::ClusterStatus(named(rest.strip_prefix("/status/")?)?),
             _ => return None,
