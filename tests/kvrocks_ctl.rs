@@ -345,7 +345,6 @@ async fn the_new_verbs_reach_everything_the_original_had_not() {
     let queued = ctl.json("migrations queue 1,2-3 -n n -c c --target 1").await;
     let [first, second] = [0, 1].map(|index| queued[index].as_u64().unwrap());
     assert!(first < second, "{queued}");
-    let mut site = site;
     site.until_job("c", "succeeded").await;
     let queue = ctl.table("migrations list -n n -c c").await;
     let expected = [&second.to_string(), "2-3", "0", "1", "succeeded", "1/2", "-"];

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use kvrocks_live::{
     FAILURES, NODE_TIMEOUT_MS, PATIENCE, PING_MS, Site,
+    fleet::Fleet,
     kvrocks_node::Options,
     writer::{Writer, lost},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::compare;
 use tokio::time::sleep;
 
 /// What a busy machine may add to the time that a failover takes by the settings.
@@ -219,4 +221,112 @@ async fn the_leader_dies_around_a_failover() {
     assert!(
         observers["data"]["observers"].as_array().is_some_and(|observers| observers.len() == 3)
     );
+}
+
+/// A replica that hangs behind is not chosen, and what the killed master alone had is all that is
+/// lost: writers never stop, and every write that was taken is looked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_replicated_is_lost_in_a_failover() {
+    let site = Site::start().await;
+    let mut fleet = Fleet::create(&site, "kept", 6, 3).await;
+    let record = fleet.record(&site).await;
+    let old = record.master(0).clone();
+    let [current, behind] = record.shards[0].replicas().collect::<Vec<_>>()[..] else {
+        panic!("two replicas")
+    };
+    fleet.node(&behind.addr).fault(|faults| faults.has_no_link = true);
+    let mut writers = ["a", "b", "c"].map(|name| Writer::start_once(name, &fleet.addrs(), &[]));
+    writers[0].more(100).await;
+    assert!(fleet.node(&behind.addr).sequence() < fleet.node(&current.addr).sequence());
+    let killed = Instant::now();
+    fleet.node_mut(&old.addr).kill().await;
+    let replicated = fleet.node(&current.addr).keys();
+    let now = fleet.until_replaced(&site, &old.addr, PATIENCE).await;
+    let took_ms = killed.elapsed().as_millis();
+    assert_eq!(now, current.addr, "the replica that has more leads");
+    let earliest_ms = u128::from((FAILURES - 1) * PING_MS);
+    assert!(took_ms >= earliest_ms, "failed over after {took_ms} ms: fewer failures than it takes");
+    writers[0].more(100).await;
+    fleet.node(&behind.addr).fault(|faults| faults.has_no_link = false);
+    let mut written = Vec::new();
+    for writer in writers {
+        written.extend(writer.written().await);
+    }
+    let after = fleet.agreed(&site).await;
+    fleet.node_mut(&old.addr).restart(true).await.unwrap();
+    assert_eq!(fleet.agreed(&site).await, after, "a node that comes back changes no record");
+    let missing = fleet.missing(&after, &written);
+    println!("{} writes, {} lost with the killed master", written.len(), missing.len());
+    for write in missing {
+        assert_eq!(write.by, old.addr, "{write:?} is lost");
+        assert!(!replicated.contains_key(&write.key), "{write:?} was replicated and is lost");
+    }
+    assert_eq!(fleet.failovers(&site).await.len(), 1);
+    compare::digests(&site.cluster).await.unwrap();
+}
+
+/// The leader dies with the request still on its way to the client, who repeats it under its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_dies_with_a_creation_on_its_way() {
+    let mut site = Site::start().await;
+    for wait_ms in [0, 8] {
+        let fleet = Fleet::start(&format!("after-{wait_ms}"), 4, Options::default()).await;
+        let leader = site.cluster.wait_leader().await;
+        let (key, body) = (format!("creation-{wait_ms}"), fleet.body(2));
+        let url = format!("{}{}", site.cluster.url(leader), Fleet::creation());
+        let sent = site.cluster.client.post(url).header("Idempotency-Key", &key).json(&body);
+        // Whether it is answered in time does not matter.
+        drop(tokio::time::timeout(Duration::from_millis(wait_ms), sent.send()).await);
+        site.cluster.replica(leader).kill();
+        let (status, answer) = site.call_as(&key, Method::POST, &Fleet::creation(), &body).await;
+        assert_eq!(status, 201, "{answer}");
+        site.revive(leader).await;
+        let record = fleet.agreed(&site).await;
+        assert_eq!(record.version, 1);
+        for (_, node) in record.nodes() {
+            let named = fleet.heard(&node.addr, "CLUSTERX SETNODEID");
+            assert!(named.iter().all(|said| said.ends_with(&node.id)), "{named:?}");
+        }
+    }
+}
+
+/// The leader dies when the first report of the dead master is recorded, and again when the new
+/// master is recorded and no node knows: each time there is one failover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_dies_with_a_failover_reported_or_decided() {
+    let mut site = Site::start().await;
+    for moment in ["reported", "decided"] {
+        let mut fleet = Fleet::create(&site, moment, 6, 3).await;
+        let written = fleet.write_and_replicate(&site).await;
+        let record = fleet.record(&site).await;
+        let old = record.master(0).clone();
+        // Nothing is pushed at once.
+        fleet.nodes.iter().for_each(|node| node.fault(|faults| faults.delay_ms = 100));
+        fleet.node_mut(&old.addr).kill().await;
+        site.wait(moment, PATIENCE, async || has_come(&site, &fleet, moment).await).await;
+        let leader = site.kill_leader().await;
+        for node in fleet.nodes.iter().filter(|node| node.is_running()) {
+            node.fault(|faults| faults.delay_ms = 0);
+        }
+        fleet.until_replaced(&site, &old.addr, PATIENCE).await;
+        let after = fleet.agreed(&site).await;
+        site.revive(leader).await;
+        fleet.node_mut(&old.addr).restart(true).await.unwrap();
+        assert_eq!(fleet.agreed(&site).await, after);
+        assert_eq!(after.version, record.version + 1, "{moment}");
+        assert_eq!(fleet.failovers(&site).await.len(), 1, "{moment}");
+        assert_eq!(fleet.missing(&after, &written), Vec::<&kvrocks_live::writer::Written>::new());
+    }
+}
+
+async fn has_come(site: &Site, fleet: &Fleet, moment: &str) -> Result<(), String> {
+    let seen = if moment == "decided" {
+        !fleet.failovers(site).await.is_empty()
+    } else {
+        let said = site.done(Method::GET, "/quorate/v1/kvrocks/observers", &Value::Null).await;
+        let observers = said["data"]["observers"].as_array().cloned().unwrap_or_default();
+        let is_down = |one: &Value| one["down"].as_object().is_some_and(|down| !down.is_empty());
+        observers.iter().any(is_down)
+    };
+    if seen { Ok(()) } else { Err("not yet".to_owned()) }
 }

@@ -5,11 +5,13 @@
 #[path = "../support/kvrocks_node/mod.rs"]
 pub mod kvrocks_node;
 
+pub mod fleet;
 pub mod record;
 pub mod writer;
 
 use std::{
     collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -32,19 +34,25 @@ pub const FAILURES: u64 = 3;
 /// Time for one exchange with a node, milliseconds.
 pub const NODE_TIMEOUT_MS: u64 = 500;
 
+/// What replicas are started with here.
+pub const PROFILE: [&str; 2] = ["--kvrocks-profile", "program"];
+
 /// Three replicas and nodes by address.
 pub struct Site {
     pub cluster: Cluster,
     pub nodes: BTreeMap<String, Node>,
-    turn: usize,
-    requests: u128,
+    requests: AtomicUsize,
 }
 
 impl Site {
     /// Starts three replicas, sets a fast pace, and makes the namespace `n`.
     pub async fn start() -> Self {
-        let cluster = Cluster::start(3, &["--kvrocks-profile", "program"]).await;
-        let mut site = Self { cluster, nodes: BTreeMap::new(), turn: 0, requests: 0 };
+        Self::of(Cluster::start(3, &PROFILE).await).await
+    }
+
+    /// Sets running replicas to a fast pace, and makes the namespace `n`.
+    pub async fn of(cluster: Cluster) -> Self {
+        let site = Self { cluster, nodes: BTreeMap::new(), requests: AtomicUsize::new(0) };
         let settings = json!({
             "ping_interval_ms": PING_MS,
             "ping_failures_max": FAILURES,
@@ -75,7 +83,7 @@ impl Site {
     }
 
     /// Makes a cluster of nodes that run.
-    pub async fn create_of(&mut self, name: &str, addresses: &[String], replicas: usize) {
+    pub async fn create_of(&self, name: &str, addresses: &[String], replicas: usize) {
         let body = json!({ "name": name, "nodes": addresses, "replicas": replicas });
         self.done(Method::POST, "/api/v1/namespaces/n/clusters", &body).await;
     }
@@ -85,22 +93,35 @@ impl Site {
     }
 
     /// Sends a request to one running replica after the other until one answers; status and body.
-    pub async fn call(&mut self, method: Method, path: &str, body: &Value) -> (u16, Value) {
-        self.requests += 1;
-        let key = format!("{:032x}", self.requests);
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.call_as(&format!("{number:032x}"), method, path, body).await
+    }
+
+    /// As [`Site::call`], under a given key.
+    pub async fn call_as(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let first = self.requests.fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            self.turn += 1;
-            let index = self.turn % self.cluster.replicas.len();
-            if !self.cluster.replicas[index].is_running() {
-                continue;
+        for turn in first.. {
+            if Instant::now() > deadline {
+                break;
             }
+            let index = turn % self.cluster.replicas.len();
             let url = format!("{}{path}", self.cluster.replicas[index].url());
             let request = self.cluster.client.request(method.clone(), url);
-            let request = request.header("Idempotency-Key", &key).timeout(Duration::from_secs(20));
+            let request = request.header("Idempotency-Key", key).timeout(Duration::from_secs(20));
             let request = request.header("Quorate-Consistency", "linearizable");
             let request = if body.is_null() { request } else { request.json(body) };
-            let Ok(answer) = request.send().await else { continue };
+            let Ok(answer) = request.send().await else {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            };
             let status = answer.status().as_u16();
             let body = answer.json().await.unwrap_or(Value::Null);
             let text = body["error"]["message"].as_str().unwrap_or_default();
@@ -115,7 +136,7 @@ impl Site {
     }
 
     /// As [`Site::call`], for what must succeed.
-    pub async fn done(&mut self, method: Method, path: &str, body: &Value) -> Value {
+    pub async fn done(&self, method: Method, path: &str, body: &Value) -> Value {
         let (status, answer) = self.call(method.clone(), path, body).await;
         if status >= 300 {
             self.cluster.fail(&format!("{method} {path} {body}: {status} {answer}"));
@@ -124,39 +145,34 @@ impl Site {
     }
 
     /// The cluster as recorded.
-    pub async fn record(&mut self, name: &str) -> Record {
+    pub async fn record(&self, name: &str) -> Record {
         let path = format!("/api/v1/namespaces/n/clusters/{name}");
         let answer = self.done(Method::GET, &path, &Value::Null).await;
         Record::parse(&answer["data"]["cluster"])
     }
 
     /// Migrations of the cluster, oldest first.
-    pub async fn jobs(&mut self, name: &str) -> Vec<Value> {
+    pub async fn jobs(&self, name: &str) -> Vec<Value> {
         let path = format!("/api/v1/namespaces/n/clusters/{name}/migrations");
         let answer = self.done(Method::GET, &path, &Value::Null).await;
         answer["data"]["migrations"].as_array().unwrap().clone()
     }
 
     /// Failovers of the cluster, oldest first.
-    pub async fn failovers(&mut self, name: &str) -> Vec<Value> {
+    pub async fn failovers(&self, name: &str) -> Vec<Value> {
         let path = format!("/api/v1/namespaces/n/clusters/{name}/failovers");
         let answer = self.done(Method::GET, &path, &Value::Null).await;
         answer["data"]["failovers"].as_array().unwrap().clone()
     }
 
     /// Starts a migration through some replica; status and answer.
-    pub async fn migrate(&mut self, name: &str, slots: &str, target: usize) -> (u16, Value) {
+    pub async fn migrate(&self, name: &str, slots: &str, target: usize) -> (u16, Value) {
         let path = format!("/api/v1/namespaces/n/clusters/{name}/migrate");
         self.call(Method::POST, &path, &json!({ "target": target, "slot": slots })).await
     }
 
     /// Waits until the record fulfils a condition.
-    pub async fn until(
-        &mut self,
-        name: &str,
-        what: &str,
-        holds: impl Fn(&Record) -> bool,
-    ) -> Record {
+    pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&Record) -> bool) -> Record {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let record = self.record(name).await;
@@ -171,7 +187,7 @@ impl Site {
     }
 
     /// Waits until the last migration of the cluster is in a phase.
-    pub async fn until_job(&mut self, name: &str, phase: &str) -> Value {
+    pub async fn until_job(&self, name: &str, phase: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let jobs = self.jobs(name).await;
@@ -186,7 +202,7 @@ impl Site {
     }
 
     /// What every replica says of a node, once they all say that it is in a state.
-    pub async fn seen_as(&mut self, name: &str, addr: &str, state: &str) -> Vec<Value> {
+    pub async fn seen_as(&self, name: &str, addr: &str, state: &str) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut seen = Vec::new();
@@ -209,7 +225,7 @@ impl Site {
     }
 
     /// Waits until every running node of the cluster shows what is recorded.
-    pub async fn agreed(&mut self, name: &str) -> Record {
+    pub async fn agreed(&self, name: &str) -> Record {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let record = self.record(name).await;
@@ -227,6 +243,32 @@ impl Site {
             }
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Changes replicated settings.
+    pub async fn set(&self, settings: Value) {
+        self.done(Method::PUT, "/quorate/v1/kvrocks/settings", &settings).await;
+    }
+
+    /// Waits until a question is answered with yes.
+    pub async fn wait(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut ask: impl AsyncFnMut() -> Result<(), String>,
+    ) {
+        let deadline = Instant::now() + limit;
+        while let Err(error) = ask().await {
+            if Instant::now() > deadline {
+                self.cluster.fail(&format!("{what}: not within {limit:?}: {error}"));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What all replicas have printed.
+    pub fn output(&self) -> String {
+        self.cluster.replicas.iter().map(|replica| replica.output()).collect()
     }
 
     /// Kills the leader as `kill -9` does, waits for another, and tells who it was.
