@@ -5,10 +5,10 @@
 mod kvrocks_live;
 mod support;
 
-use std::process::Output;
+use std::{process::Output, time::Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kvrocks_live::{Site, kvrocks_node::Options};
+use kvrocks_live::{PATIENCE, Site, kvrocks_node::Options};
 use serde_json::{Value, json};
 use support::process::{PROGRAM, free_port};
 use tokio::process::Command;
@@ -180,10 +180,10 @@ async fn an_etcd_export_is_taken_over_and_goes_back() {
     let mut expected = stored_node('b', &nodes[1], "slave");
     expected.as_object_mut().unwrap().remove("master_auth");
     assert_eq!(first["nodes"][1], expected);
-    let until = std::time::Instant::now() + kvrocks_live::PATIENCE;
+    let until = Instant::now() + PATIENCE;
     let told = format!("CLUSTERX SETNODEID {}", "c".repeat(40));
     while !site.node(&nodes[2]).heard().contains(&told) {
-        assert!(std::time::Instant::now() < until, "the node never got its id");
+        assert!(Instant::now() < until, "the node never got its id");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 
@@ -369,6 +369,56 @@ async fn the_new_verbs_reach_everything_the_original_had_not() {
     let peers = ctl.run("raft list peers").await.out;
     assert_eq!(peers.matches(" YES").count(), 1, "{peers}");
     assert_eq!(peers.matches(" NO ").count(), 2, "{peers}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_shows_what_is_wanted_and_what_is_seen() {
+    let mut site = Site::start().await;
+    let nodes = site.create("c", 1, 2).await;
+    site.create("d", 2, 1).await;
+    let ctl = Ctl::new(&site);
+    let until = Instant::now() + PATIENCE;
+    // Every replica looks for itself, a little later than the nodes agreed.
+    let all = loop {
+        let all = ctl.json("status").await;
+        let well = |at: usize| all["clusters"][at]["nodes_well"].as_u64();
+        if well(0) == Some(2) && well(1) == Some(2) {
+            break all;
+        }
+        assert!(Instant::now() < until, "{all:#}");
+    };
+    assert!(all["replica"].is_u64() && all["leader"].is_u64(), "{all:#}");
+    let table = ctl.table("status").await;
+    assert_eq!(table[2][..6], ["n", "c", "1", "1", "2", "2"]);
+    let one = ctl.json("status -n n -c c").await;
+    let [master, replica] = [0, 1].map(|at| &one["nodes"][at]);
+    assert_eq!((&master["state"], &replica["observed_role"]), (&json!("ok"), &json!("slave")));
+    assert_eq!((&replica["lag_entries"], &replica["observed_version"]), (&json!(0), &json!(1)));
+
+    site.node(&nodes[1]).kill().await;
+    let silent = loop {
+        let one = ctl.json("status -n n -c c").await;
+        let silent = &one["nodes"][1];
+        if silent["found_dead_by"].as_array().unwrap().len() == 3 {
+            break silent.clone();
+        }
+        assert!(Instant::now() < until, "{silent:#}");
+    };
+    assert_eq!(silent["state"], "silent");
+    assert!(silent["failures"].as_u64().unwrap() >= 3, "{silent:#}");
+    assert!(!silent["error"].as_str().unwrap().is_empty(), "{silent:#}");
+    let rows = ctl.table("status -n n -c c").await;
+    assert_eq!(rows[1][..4], ["SHARD", "NODE", "ADDRESS", "STATE"]);
+    assert_eq!((&*rows[3][3], &*rows[3][4]), ("silent", "-, not 1"));
+
+    let said = ctl.run("status --each --output json").await;
+    let answers: Value = serde_json::from_str(&said.out).unwrap();
+    let eyes = |at: usize| answers[at]["replica"].as_u64();
+    assert_eq!([eyes(0), eyes(1), eyes(2)], [Some(1), Some(2), Some(3)]);
+    assert!(said.code == 1 && said.err.contains("did not answer"), "one endpoint is dead");
+    ctl.fails("status -n n -c zz", "cluster: not found").await;
+    let missing = "missing cluster, please specify the cluster via -c or --cluster option";
+    ctl.fails("status -n n", missing).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

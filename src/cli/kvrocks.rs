@@ -20,6 +20,7 @@ mod raft;
 mod rehearsal;
 mod scope;
 mod session;
+mod status;
 
 use std::{error::Error, process::ExitCode};
 
@@ -81,6 +82,8 @@ enum Verb {
     Settings(operate::Settings),
     /// Show what each replica last reported about the nodes.
     Observers,
+    /// Show what nodes ought to be and what a replica sees of them: all clusters, or one of them.
+    Status(status::Arguments),
     /// Take namespaces and clusters over from the store of the original, ids, versions and
     /// passwords kept. The original must not run any more.
     Load(load::Arguments),
@@ -113,6 +116,7 @@ async fn carry_out(verb: &Verb, session: &Session, scope: &Scope) -> Done {
         Verb::Password(verb) => operate::password(verb, session, scope).await,
         Verb::Settings(verb) => operate::settings(verb, session).await,
         Verb::Observers => operate::observers(session).await,
+        Verb::Status(status) => status::run(status, session, scope).await,
         Verb::Export(arguments) => export::run(arguments, session).await,
         Verb::Load(load) => load::run(load, session).await,
     }

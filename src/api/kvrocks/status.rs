@@ -183,7 +183,7 @@ fn sights(ask: &Ask<'_>, cluster: &Arc<Cluster>) -> SightMap {
     ask.family.edge.settings.kvrocks.observatory.sights().of(ids)
 }
 
-/// Replicas whose report counts and finds the node dead.
+/// Replicas whose last report finds the node dead; `observers` tells whose report counts.
 fn found_dead_by(view: &View, node_id: &str) -> Vec<u64> {
     let observers = query::observers(&view.kvrocks);
     let found = observers.filter(|(_, observer)| observer.down.contains_key(node_id));

@@ -33,9 +33,14 @@ impl Scope {
 
     /// Path of the cluster.
     pub(super) fn cluster(&self) -> Result<String, String> {
-        let clusters = self.clusters()?;
-        let cluster = given(self.cluster.as_deref(), "cluster", "-c")?;
-        Ok(format!("{clusters}/{}", segment(cluster)))
+        let (_, cluster) = self.cluster_names()?;
+        self.cluster_named(cluster)
+    }
+
+    /// Namespace and cluster.
+    pub(super) fn cluster_names(&self) -> Result<(&str, &str), String> {
+        let namespace = given(self.namespace.as_deref(), "namespace", "-n")?;
+        Ok((namespace, given(self.cluster.as_deref(), "cluster", "-c")?))
     }
 
     /// Path of a shard whose index may be given elsewhere, and the index.

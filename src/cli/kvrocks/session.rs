@@ -56,6 +56,11 @@ impl Session {
         Self { endpoints, shape }
     }
 
+    /// A session with each endpoint alone.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        self.endpoints.iter().map(|endpoint| Self::new(vec![endpoint.clone()], self.shape))
+    }
+
     /// Whether programs read what is said.
     pub(super) fn is_json(&self) -> bool {
         self.shape == Shape::Json
