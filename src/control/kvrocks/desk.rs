@@ -66,10 +66,9 @@ impl Desk {
 
     /// Asks nodes that were never seen, or are somewhere else now.
     pub(super) async fn look_at_strangers(&self, cluster: &Cluster, settings: &Settings) {
-        let sights = self.sights(cluster);
-        let is_strange =
-            |node: &&Node| sights.get(&node.id).is_none_or(|sight| sight.addr != node.addr);
-        let nodes = cluster.nodes().map(|(_, node)| node).filter(is_strange);
+        let sights = self.observatory.sights();
+        let is_stranger = |node: &&Node| sights.is_stranger(&node.id, &node.addr);
+        let nodes = cluster.nodes().map(|(_, node)| node).filter(is_stranger);
         self.observatory.look(nodes, time(settings)).await;
     }
 

@@ -27,6 +27,7 @@ use crate::{
     client::{node_call::NodeCall, node_pool::NodePool},
     clock,
     domain::kvrocks::{
+        State,
         model::{Cluster, Node},
         query,
         settings::Settings,
@@ -122,6 +123,7 @@ impl Observatory {
 /// Probes all nodes in cycles that do not overlap, and reports; for ever.
 pub async fn run(broker: Broker, observatory: Arc<Observatory>) {
     let mut reporter = Reporter::default();
+    let mut known: Option<State> = None;
     loop {
         let started = Instant::now();
         if broker.is_founded() {
@@ -137,9 +139,25 @@ pub async fn run(broker: Broker, observatory: Arc<Observatory>) {
             if left.is_zero() {
                 break;
             }
+            greet(&broker, &observatory, &mut known).await;
             sleep(left.min(NAP)).await;
         }
     }
+}
+
+/// Looks at new nodes without waiting for the next cycle.
+async fn greet(broker: &Broker, observatory: &Observatory, known: &mut Option<State>) {
+    let now = broker.latest().kvrocks.clone();
+    if known.as_ref().is_some_and(|known| query::is_untouched(known, &now)) {
+        return;
+    }
+    let clusters: Vec<_> = query::clusters(&now).map(|(_, cluster)| Arc::clone(cluster)).collect();
+    let time = Duration::from_millis(query::settings(&now).node_timeout_ms);
+    let nodes = clusters.iter().flat_map(|cluster| cluster.nodes().map(|(_, node)| node));
+    let strangers: Vec<&Node> =
+        nodes.filter(|node| observatory.sights.is_stranger(&node.id, &node.addr)).collect();
+    observatory.look(strangers.into_iter(), time).await;
+    *known = Some(now);
 }
 
 fn record(broker: &Broker) -> (Vec<Arc<Cluster>>, Settings) {

@@ -181,6 +181,12 @@ impl Sights {
         }
     }
 
+    /// Whether a node was never seen at this address.
+    #[must_use]
+    pub fn is_stranger(&self, node_id: &str, addr: &str) -> bool {
+        self.lock().get(node_id).is_none_or(|sight| sight.addr != addr)
+    }
+
     /// Sights of some nodes, as they are now.
     #[must_use]
     pub fn of<'a>(&self, ids: impl Iterator<Item = &'a str>) -> SightMap {
