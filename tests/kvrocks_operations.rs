@@ -206,6 +206,10 @@ async fn a_migration_shows_its_marks_and_keeps_others_out() {
     assert_eq!(record.shards[0].slots, ["0-4", "6-5460"]);
     assert_eq!(record.shards[1].slots, ["5", "5461-10921"]);
     assert_eq!(site.orders(&source), 1, "exactly once");
+    let back = json!({ "target": 0, "slot": 5, "slot_only": true });
+    let rehearsed = post(&mut site, "/migrate?dry_run=true", &back).await.1;
+    let warning = rehearsed["data"]["warning"].as_str().unwrap_or_default();
+    assert!(warning.contains("without data"), "{rehearsed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

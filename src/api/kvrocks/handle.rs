@@ -134,7 +134,11 @@ async fn of_cluster(ask: &Ask<'_>, key: ClusterKey, route: ClusterRoute, body: &
         ClusterRoute::AddNode(shard) => add_node(ask, key, &shard, body).await,
         ClusterRoute::RemoveNode(shard, node_id) => {
             let shard = ask.index(&key, &shard).await?;
-            ask.removed(Command::RemoveNode { cluster: key, shard, node_id }).await
+            let (namespace, cluster) = (key.namespace.clone(), key.name.clone());
+            let node = node_id.clone();
+            let answer = ask.removed(Command::RemoveNode { cluster: key, shard, node_id }).await?;
+            tracing::warn!(namespace, cluster, node, "a removed node is not told and goes on");
+            Ok(answer)
         }
         ClusterRoute::QueueMigrations => migrate::queue(ask, key, body).await,
         ClusterRoute::CancelMigration(job) => {
