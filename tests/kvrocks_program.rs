@@ -19,6 +19,7 @@ async fn every_route_of_the_program_is_served_by_a_follower() {
     site.check(&refused_clusters()).await;
     site.check(&clusters()).await;
     site.check(&shards()).await;
+    site.check(&refused_shards()).await;
     site.check(&nodes()).await;
     site.check(&slots()).await;
     failover(&site).await;
@@ -250,6 +251,11 @@ fn shards() -> Vec<Row> {
             200,
             r##"{"data":{"shards":[{"nodes":[{"addr":"$1","created_at":@,"id":"#1","password":"pw","role":"master"},{"addr":"$2","created_at":@,"id":"#2","password":"pw","role":"slave"}],"slot_ranges":["0-8191"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$3","created_at":@,"id":"#3","password":"pw","role":"master"},{"addr":"$4","created_at":@,"id":"#4","password":"pw","role":"slave"}],"slot_ranges":["8192-16383"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$5","created_at":@,"id":"#5","password":"","role":"master"},{"addr":"$6","created_at":@,"id":"#6","password":"","role":"slave"}],"slot_ranges":[],"target_shard_index":-1,"migrating_slot":null}]}}"##,
         ),
+    ]
+}
+
+fn refused_shards() -> Vec<Row> {
+    vec![
         Row(
             "a node that is used",
             "POST /namespaces/a/clusters/c/shards",
