@@ -20,6 +20,7 @@ async fn every_route_of_the_program_is_served_by_a_follower() {
     site.check(&clusters()).await;
     site.check(&shards()).await;
     site.check(&refused_shards()).await;
+    site.check(&removed_shards()).await;
     site.check(&nodes()).await;
     site.check(&slots()).await;
     failover(&site).await;
@@ -306,6 +307,11 @@ fn refused_shards() -> Vec<Row> {
             404,
             "!cluster: not found",
         ),
+    ]
+}
+
+fn removed_shards() -> Vec<Row> {
+    vec![
         Row(
             "one with slots stays",
             "DELETE /namespaces/a/clusters/c/shards/0",
