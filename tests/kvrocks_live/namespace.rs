@@ -33,7 +33,7 @@ const UNSHARE: [&[&str]; 2] =
 const WAIT_FOR_NETWORK: &str = r#"
     PATH=/usr/sbin:/usr/bin:/sbin:/bin
     tries=500
-    until ip route show default 2>/dev/null | grep -q via; do
+    until ip route show default | grep -q via; do
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || { echo "the network namespace gets no network" >&2; exit 1; }
         sleep 0.02
