@@ -75,6 +75,17 @@ fn a_listener_may_have_a_profile_of_its_own() {
 }
 
 #[test]
+fn a_listener_may_serve_a_part_of_the_pool() {
+    let listen = ["a:1", "b:2?pool=users&undermoon=program", "c:3?pool=operators", "d:4?pool=none"];
+    let config = judged(|layer| layer.listen = list(&listen)).unwrap();
+    let doors: Vec<_> = config.listeners.iter().map(|listener| listener.pool_doors).collect();
+    let expected = [DoorsName::All, DoorsName::Users, DoorsName::Operators, DoorsName::None];
+    assert_eq!(doors, expected);
+    assert_eq!(config.listeners[1].undermoon_profile, ProfileName::Program);
+    refused("pool=all|users", |layer| layer.listen = list(&["a:1?pool=some"]));
+}
+
+#[test]
 fn bounds_are_above_zero_and_timers_in_order() {
     refused("connections_max", |layer| layer.connections_max = Some(0));
     refused("migration_scan_count", |layer| layer.migration_scan_count = Some(0));
@@ -92,4 +103,33 @@ fn an_even_number_of_replicas_is_worth_a_warning() {
     let mut warnings = Vec::new();
     judge(layer, &mut warnings).unwrap();
     assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn tls_to_nodes_is_off_or_has_what_it_needs() {
+    assert_eq!(judged(|_| {}).unwrap().node_tls, None);
+    refused("needs kvrocks_node_tls_ca", |layer| layer.kvrocks_node_tls = Some(true));
+    refused("need each other", |layer| {
+        layer.kvrocks_node_tls = Some(true);
+        layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+        layer.kvrocks_node_tls_key = Some("key.pem".into());
+    });
+    let config = judged(|layer| {
+        layer.kvrocks_node_tls = Some(true);
+        layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+        layer.kvrocks_node_tls_cert = Some("cert.pem".into());
+        layer.kvrocks_node_tls_key = Some("key.pem".into());
+        layer.kvrocks_node_tls_server_name = Some("nodes".to_owned());
+    });
+    let expected = TlsFiles {
+        authorities: "ca.pem".into(),
+        identity: Some(("cert.pem".into(), "key.pem".into())),
+        server_name: Some("nodes".to_owned()),
+    };
+    assert_eq!(config.unwrap().node_tls, Some(expected));
+    let mut warnings = Vec::new();
+    let mut layer = Layer::defaults();
+    layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+    assert_eq!(judge(layer, &mut warnings).unwrap().node_tls, None);
+    assert_eq!(warnings, ["kvrocks_node_tls is off, so its files and name mean nothing"]);
 }

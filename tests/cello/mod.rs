@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use quorate::{
-    api,
+    api::{self, cello::Doors},
     broker::{
         Broker, Call, Foundation,
         engine::{Config, PeerConfig, SnapshotPolicy, Timers},
@@ -14,9 +14,9 @@ use quorate::{
     domain::{
         self,
         cello::{
-            Command, Reply,
+            Command, Rejection, Reply,
             command::{Failure, HealthReport},
-            model::{Health, TaskKind},
+            model::{Cluster, Health, TaskKind},
             query::{self, Effect},
         },
     },
@@ -49,8 +49,13 @@ pub struct Site {
 impl Site {
     /// Starts three replicas and waits for a leader.
     pub async fn start() -> Self {
+        Self::start_with(3, Doors::All).await
+    }
+
+    /// Starts so many replicas, with such doors, and waits for a leader.
+    pub async fn start_with(count: u64, doors: Doors) -> Self {
         let dir = TempDir::with_prefix("quorate-pool-").unwrap();
-        let places: Vec<Replica> = (1..=3).map(|id| Replica::new(id, dir.path())).collect();
+        let places: Vec<Replica> = (1..=count).map(|id| Replica::new(id, dir.path())).collect();
         let peer = |place: &Replica| PeerConfig {
             id: place.id,
             peer_addr: place.peer_addr.clone(),
@@ -76,7 +81,7 @@ impl Site {
             let limits = Limits { connections_max: 64, head_timeout: Duration::from_secs(30) };
             let server = Server::new(limits);
             let port = server::bind(&place.client_addr).await.unwrap();
-            let router = api::router(broker.clone(), api::Settings::default());
+            let router = api::router(broker.clone(), settings(doors));
             server.serve(port, router);
             brokers.push(broker);
             servers.push(server);
@@ -113,17 +118,22 @@ impl Site {
         let pairs = self.brokers.iter().zip(&self.urls);
         let mut followers =
             pairs.filter(|(broker, _)| !broker.watch_leadership().borrow().is_leader_here);
-        followers.next().unwrap().1
+        followers.next().map_or(&self.urls[0], |(_, url)| url)
     }
 
     /// Proposes what a loop would.
     pub async fn propose(&self, command: Command) -> Reply {
+        self.try_propose(command).await.unwrap()
+    }
+
+    /// Proposes what a loop would, and may be refused.
+    pub async fn try_propose(&self, command: Command) -> Result<Reply, Rejection> {
         let deadline = Instant::now() + PATIENCE;
         let call = Call { request_id: None, actor: "hand".to_owned(), deadline };
         let broker = self.leader().unwrap_or(&self.brokers[0]);
         let done = broker.propose(&call, domain::Command::Cello(command)).await.unwrap();
         match done.reply {
-            domain::Reply::Cello(reply) => reply.unwrap(),
+            domain::Reply::Cello(reply) => reply,
             other => panic!("{other:?}"),
         }
     }
@@ -148,6 +158,19 @@ impl Site {
                 self.propose(done(&effect)).await;
             }
         }
+    }
+
+    /// Says of what is to be done now that it is done, but not of what follows.
+    pub async fn settle_one(&self) {
+        for effect in self.effects() {
+            self.propose(done(&effect)).await;
+        }
+    }
+
+    /// A cluster, as the leader knows it.
+    pub fn cluster(&self, id: &str) -> Cluster {
+        let view = self.leader().unwrap().latest();
+        Cluster::clone(&query::cluster(&view.cello, id).unwrap())
     }
 
     /// Says of everything that is to be done that it failed.
@@ -257,6 +280,11 @@ impl Site {
         let after = self.given("GET /v2/clusters", "").await;
         assert_eq!(before, after, "{request} {body} changed something");
     }
+}
+
+fn settings(doors: Doors) -> api::Settings {
+    let cello = api::cello::Settings { doors, ..api::cello::Settings::default() };
+    api::Settings { cello, ..api::Settings::default() }
 }
 
 /// The good outcome of an effect.

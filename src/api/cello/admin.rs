@@ -4,7 +4,8 @@ use axum::{
     body::Body,
     http::{Response, StatusCode},
 };
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use super::{
     error::{Failure, in_words},
@@ -98,8 +99,7 @@ pub(super) async fn templates(ask: &Ask<'_>) -> Answer {
 }
 
 pub(super) async fn put_template(ask: &Ask<'_>) -> Answer {
-    let read = serde_json::from_slice::<TemplateJson>(&ask.body);
-    let template = read.map_err(|error| Failure::Bad(format!("invalid template: {error}")))?;
+    let template: TemplateJson = strict(ask, "invalid template")?;
     let (_, done) = ask.propose(Command::PutTemplate(Box::new(template.into()))).await?;
     ask.marked(json!(""), &done)
 }
@@ -123,11 +123,17 @@ pub(super) async fn settings(ask: &Ask<'_>) -> Answer {
 }
 
 pub(super) async fn change_settings(ask: &Ask<'_>) -> Answer {
-    let read = serde_json::from_slice::<SettingsChange>(&ask.body);
-    let change = read.map_err(|error| Failure::Bad(format!("invalid setting: {error}")))?;
+    let change: SettingsChange = strict(ask, "invalid setting")?;
     let (_, done) = ask.propose(Command::ChangeSettings(Box::new(change))).await?;
     let settings = json!(query::settings(&ask.edge.broker.latest().cello));
     ask.marked(settings, &done)
+}
+
+/// A body that must be an object with known members only; a list in their order is none.
+fn strict<T: DeserializeOwned>(ask: &Ask<'_>, words: &str) -> Result<T, Failure> {
+    let members = serde_json::from_slice::<Map<String, Value>>(&ask.body);
+    let read = members.and_then(|members| serde_json::from_value(Value::Object(members)));
+    read.map_err(|error| Failure::Bad(format!("{words}: {error}")))
 }
 
 pub(super) async fn tasks(ask: &Ask<'_>) -> Answer {

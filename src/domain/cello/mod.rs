@@ -13,6 +13,8 @@ mod apply;
 mod clusters;
 pub mod command;
 mod fill;
+#[cfg(test)]
+mod golden_test;
 mod hosts;
 mod ids;
 mod lease;
@@ -28,6 +30,8 @@ pub mod query;
 pub mod record;
 pub mod reject;
 pub mod reply;
+#[cfg(test)]
+mod rules_test;
 pub mod settings;
 mod state;
 mod tasks;

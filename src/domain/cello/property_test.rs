@@ -177,6 +177,29 @@ fn command_of(play: &Play, step: &Step) -> Option<Command> {
         }
         Step::Clean { pick } => Command::CleanHost { host_id: host_id(play, *pick) },
         Step::ResetHost { pick } => Command::ResetHost { host_id: host_id(play, *pick) },
+        Step::Report { pick, is_reachable } => Command::ReportHost {
+            host_id: host_id(play, *pick),
+            is_reachable: *is_reachable,
+            reason: "no route".to_owned(),
+        },
+        Step::Template { kind, is_removed: true } => {
+            Command::RemoveTemplate { kind: kind_of(*kind) }
+        }
+        Step::Template { kind, is_removed: false } => {
+            Command::PutTemplate(Box::new(Template::original(kind_of(*kind))))
+        }
+        Step::Limit { history, attempts } => Command::ChangeSettings(Box::new(SettingsChange {
+            history_max: Some(u32::from(*history)),
+            create_attempts_max: Some(u32::from(*attempts)),
+            ..SettingsChange::default()
+        })),
+        _ => return about_cluster(play, step),
+    })
+}
+
+/// The command of a step about a cluster.
+fn about_cluster(play: &Play, step: &Step) -> Option<Command> {
+    Some(match step {
         Step::Create { pick, kind, block } => Command::CreateCluster(Box::new(NewCluster {
             host_id: host_id(play, *pick),
             name: if pick.is_multiple_of(2) { "mine".to_owned() } else { String::new() },
@@ -204,35 +227,13 @@ fn command_of(play: &Play, step: &Step) -> Option<Command> {
             user_id: None,
             power: [Power::Start, Power::Stop, Power::Restart][usize::from(*power)],
         },
-        Step::Report { pick, is_reachable } => Command::ReportHost {
-            host_id: host_id(play, *pick),
-            is_reachable: *is_reachable,
-            reason: "no route".to_owned(),
-        },
         Step::ResetCluster { pick, is_stale } => {
             let cluster_id = cluster_id(play, *pick);
             let found = query::cluster(&play.state, &cluster_id);
             let seen_op = found.map_or(1, |found| found.op) - u64::from(*is_stale);
             Command::ResetCluster { cluster_id, seen_op, reason: "bad".to_owned() }
         }
-        Step::Template { kind, is_removed: true } => {
-            Command::RemoveTemplate { kind: kind_of(*kind) }
-        }
-        Step::Template { kind, is_removed: false } => {
-            Command::PutTemplate(Box::new(Template::original(kind_of(*kind))))
-        }
-        Step::Limit { history, attempts } => Command::ChangeSettings(Box::new(SettingsChange {
-            history_max: Some(u32::from(*history)),
-            create_attempts_max: Some(u32::from(*attempts)),
-            ..SettingsChange::default()
-        })),
-        Step::Probe { .. }
-        | Step::Act { .. }
-        | Step::ActAll
-        | Step::SayAgain { .. }
-        | Step::Restart
-        | Step::Sweep
-        | Step::Wait { .. } => return None,
+        _ => return None,
     })
 }
 
