@@ -115,6 +115,29 @@ impl Broker {
     /// # Errors
     /// [`ProposeError`], which tells what may be retried.
     pub async fn propose(&self, call: &Call, command: Command) -> Result<Done, ProposeError> {
+        self.propose_fenced(call, command, None).await
+    }
+
+    /// As [`Broker::propose`], for what a leader found out in its term: it is not applied in any
+    /// other.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; `Fenced` if the term is over.
+    pub async fn propose_in_term(
+        &self,
+        call: &Call,
+        command: Command,
+        term: u64,
+    ) -> Result<Done, ProposeError> {
+        self.propose_fenced(call, command, Some(term)).await
+    }
+
+    async fn propose_fenced(
+        &self,
+        call: &Call,
+        command: Command,
+        fence_term: Option<u64>,
+    ) -> Result<Done, ProposeError> {
         if !self.wait_founded(call.deadline).await {
             return Err(ProposeError::NotAccepted {
                 reason: "this replica has not caught up since it started",
@@ -123,7 +146,7 @@ impl Broker {
         }
         let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
         let actor = call.actor.clone();
-        let proposal = Proposal { request_id, actor, fence_term: None, command };
+        let proposal = Proposal { request_id, actor, fence_term, command };
         let applied = self.node.propose(proposal, call.deadline).await?;
         Ok(Done { reply: applied.reply, index: applied.index, is_visible: applied.is_visible })
     }
@@ -184,6 +207,12 @@ impl Broker {
     #[must_use]
     pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
         self.node.watch_leadership()
+    }
+
+    /// The applied index, and every growth of it.
+    #[must_use]
+    pub fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.node.watch_applied()
     }
 
     /// Fingerprint of the state.

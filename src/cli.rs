@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod ctl;
 mod dev;
+mod kvrocks;
 pub mod output;
 mod serve;
 

@@ -17,6 +17,7 @@ use clap::ArgMatches;
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
     broker::engine::{self, PeerConfig, SnapshotPolicy, Timers},
+    client::node_tls::TlsFiles,
     clock,
     domain::undermoon::{
         config::{ClusterConfig, CompressionStrategy, MigrationConfig},
@@ -124,6 +125,8 @@ pub struct Config {
     pub replica_addresses: Vec<String>,
     /// Metadata of the original broker to import when founding.
     pub import: Option<PathBuf>,
+    /// TLS to Kvrocks nodes; none if absent.
+    pub node_tls: Option<TlsFiles>,
     /// What is logged.
     pub log_level: String,
     /// Shape of log lines.
@@ -219,6 +222,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     if recover && layer.meta_filename.is_none() {
         return Err(invalid("recover_from_meta_file needs meta_filename"));
     }
+    let node_tls = node_tls(&layer, warnings)?;
     Ok(Config {
         replica_id: cluster.replica_id,
         peers: cluster.peers,
@@ -246,6 +250,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         seed: seed(&layer)?,
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
+        node_tls,
         log_level: given(layer.log_level, "log_level")?,
         log_format: given(layer.log_format, "log_format")?,
         unsafe_leader_restore: layer.unsafe_leader_restore.unwrap_or(false),
@@ -393,6 +398,32 @@ fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
         ),
         entries_kept: given(layer.snapshot_entries_kept, "snapshot_entries_kept")?,
     })
+}
+
+/// TLS to Kvrocks nodes is on or off for all of them.
+fn node_tls(layer: &Layer, warnings: &mut Vec<String>) -> Result<Option<TlsFiles>, ConfigError> {
+    let cert = layer.kvrocks_node_tls_cert.clone();
+    let key = layer.kvrocks_node_tls_key.clone();
+    let server_name = layer.kvrocks_node_tls_server_name.clone();
+    if !given(layer.kvrocks_node_tls, "kvrocks_node_tls")? {
+        let has_name = server_name.is_some();
+        if [&layer.kvrocks_node_tls_ca, &cert, &key].iter().any(|path| path.is_some()) || has_name {
+            warnings.push("kvrocks_node_tls is off, so its files and name mean nothing".to_owned());
+        }
+        return Ok(None);
+    }
+    let authorities = layer.kvrocks_node_tls_ca.clone();
+    let authorities =
+        authorities.ok_or_else(|| invalid("kvrocks_node_tls needs kvrocks_node_tls_ca"))?;
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => {
+            let message = "kvrocks_node_tls_cert and kvrocks_node_tls_key need each other";
+            return Err(invalid(message));
+        }
+    };
+    Ok(Some(TlsFiles { authorities, identity, server_name }))
 }
 
 fn seed(layer: &Layer) -> Result<Seed, ConfigError> {

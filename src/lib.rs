@@ -5,6 +5,7 @@
 //! - [`broker`]: what the edges see: propose, view, watch.
 //! - [`api`]: HTTP, one folder a family; parses, maps errors, decides nothing.
 //! - [`control`]: leader-only loops.
+//! - [`observe`]: what this replica sees of the world; on every replica.
 //! - [`client`]: outbound I/O behind small traits.
 //! - [`server`]: client ports and their connections.
 //! - [`cli`]: one file a noun.
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod observe;
 pub mod replica;
 pub mod server;
 pub mod telemetry;

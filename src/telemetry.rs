@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 use crate::{broker::engine::LIBRARY_LOG_FILTER, config::layer::LogFormat};
 
 /// The names of facts in log lines, of this crate and the engine; `tests/tidy.rs` knows no other.
-pub const FIELDS: [&str; 28] = [
+pub const FIELDS: [&str; 32] = [
     "address",
     "applied",
     "bytes",
@@ -26,15 +26,19 @@ pub const FIELDS: [&str; 28] = [
     "left",
     "method",
     "namespace",
+    "node",
+    "outcome",
     "path",
     "peer",
     "reason",
     "refusal",
     "replica",
+    "shard",
     "slots",
     "status",
     "term",
     "to",
+    "version",
     "wanted",
     "warning",
 ];
@@ -60,11 +64,41 @@ pub const SNAPSHOT_INDEX: &str = "quorate_snapshot_index";
 /// Gauge, seconds since this replica knew itself current.
 pub const STATE_AGE_SECONDS: &str = "quorate_state_age_seconds";
 
+/// Gauge, Kvrocks nodes this replica probes.
+pub const KVROCKS_NODES: &str = "quorate_kvrocks_nodes";
+/// Gauge, Kvrocks nodes that did not answer the last probe.
+pub const KVROCKS_NODES_SILENT: &str = "quorate_kvrocks_nodes_silent";
+/// Histogram, seconds: one probe of all Kvrocks nodes.
+pub const KVROCKS_PROBE_CYCLE_SECONDS: &str = "quorate_kvrocks_probe_cycle_seconds";
+/// Counter, pushes of a topology to a Kvrocks node; label `outcome`: `ok`, `failed`.
+pub const KVROCKS_PUSHES_TOTAL: &str = "quorate_kvrocks_pushes_total";
+/// Counter, automatic failovers of Kvrocks masters; label `outcome`: `done`, `refused`, `unknown`.
+pub const KVROCKS_FAILOVERS_TOTAL: &str = "quorate_kvrocks_failovers_total";
+/// Counter, attempts to migrate slots that ended; label `outcome`: `moved`, `failed`, `refused`,
+/// `cancelled`.
+pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
+/// Counter, topologies of nodes that were newer than the record; label `outcome`: `adopted`,
+/// `refused`.
+pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
+
+/// Histogram, milliseconds: answers to requests of the Kvrocks family, as the original names it.
+/// Labels of this and the next two: `host` (always `-`), `uri` (route pattern), `method`, `code`.
+pub const KVROCKS_REQUEST_LATENCY: &str = "kvrocks_controller_request_latency";
+/// Counter, answers to requests of the Kvrocks family.
+pub const KVROCKS_HTTP_CODE: &str = "kvrocks_controller_http_code";
+/// Counter, bytes of answers to requests of the Kvrocks family.
+pub const KVROCKS_HTTP_PAYLOAD: &str = "kvrocks_controller_http_payload";
+
 const SECONDS_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
 const ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0];
 const BYTES_BUCKETS: [f64; 7] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0, 16_777_216.0];
+
+const MILLISECONDS_BUCKETS: [f64; 16] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+    16_384.0, 32_768.0,
+];
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -94,6 +128,10 @@ pub fn start_metrics() -> Result<(), BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_entries".to_owned()), &ENTRIES_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Full(KVROCKS_REQUEST_LATENCY.to_owned()),
+            &MILLISECONDS_BUCKETS,
+        )?
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;

@@ -1,5 +1,7 @@
 //! The client of Kvrocks nodes against stand-ins: kept connections, passwords, faults.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "support/kvrocks_node/mod.rs"]
 mod kvrocks_node;
 
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use kvrocks_node::{Node, Options};
 use quorate::client::{
-    node_call::{NodeAccess, NodeCall, NodeError, RespNodeCall},
+    node_call::{NodeAccess, NodeCall, NodeError},
     node_pool::NodePool,
 };
 
@@ -37,7 +39,7 @@ async fn connections_are_kept_until_the_password_changes() {
     assert_eq!(refused.to_string(), "ERR Invalid password");
     assert_eq!(version(&pool, &node.addr, "second").await.unwrap(), "-1");
     for error in [
-        version(&RespNodeCall, &node.addr, "third").await.unwrap_err(),
+        version(&NodePool::default(), &node.addr, "third").await.unwrap_err(),
         version(&pool, &node.addr, "third").await.unwrap_err(),
     ] {
         assert!(!format!("{error} {error:?}").contains("third"), "{error:?}");

@@ -19,6 +19,8 @@ async fn every_route_of_the_program_is_served_by_a_follower() {
     site.check(&refused_clusters()).await;
     site.check(&clusters()).await;
     site.check(&shards()).await;
+    site.check(&refused_shards()).await;
+    site.check(&removed_shards()).await;
     site.check(&nodes()).await;
     site.check(&slots()).await;
     failover(&site).await;
@@ -157,6 +159,37 @@ fn clusters() -> Vec<Row> {
             r##"{"data":{"cluster":{"version":1,"name":"c","shards":[{"nodes":[{"addr":"$1","created_at":@,"id":"#1","password":"pw","role":"master"},{"addr":"$2","created_at":@,"id":"#2","password":"pw","role":"slave"}],"slot_ranges":["0-8191"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$3","created_at":@,"id":"#3","password":"pw","role":"master"},{"addr":"$4","created_at":@,"id":"#4","password":"pw","role":"slave"}],"slot_ranges":["8192-16383"],"target_shard_index":-1,"migrating_slot":null}]}}}"##,
         ),
         Row(
+            "get",
+            "GET /namespaces/a/clusters/c",
+            "",
+            200,
+            r##"{"data":{"cluster":{"version":1,"name":"c","shards":[{"nodes":[{"addr":"$1","created_at":@,"id":"#1","password":"pw","role":"master"},{"addr":"$2","created_at":@,"id":"#2","password":"pw","role":"slave"}],"slot_ranges":["0-8191"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$3","created_at":@,"id":"#3","password":"pw","role":"master"},{"addr":"$4","created_at":@,"id":"#4","password":"pw","role":"slave"}],"slot_ranges":["8192-16383"],"target_shard_index":-1,"migrating_slot":null}]}}}"##,
+        ),
+        Row("list", "GET /namespaces/a/clusters", "", 200, r#"{"data":{"clusters":["c"]}}"#),
+        Row(
+            "another namespace",
+            "POST /namespaces",
+            r#"{"namespace":"b"}"#,
+            201,
+            r#"{"data":{"namespace":"b"}}"#,
+        ),
+        Row(
+            "addresses are unique over all namespaces, and judged before the count",
+            "POST /namespaces/b/clusters",
+            r#"{"name":"c","nodes":["$5","$6","$1"],"replicas":2}"#,
+            409,
+            "!node: already exists: [$1]",
+        ),
+        Row(
+            "replicas omitted: shards of one node, the last has the rest of the slots",
+            "POST /namespaces/b/clusters",
+            r#"{"name":"c","nodes":["$5","$6","$7"]}"#,
+            201,
+            r##"{"data":{"cluster":{"version":1,"name":"c","shards":[{"nodes":[{"addr":"$5","created_at":@,"id":"#5","password":"","role":"master"}],"slot_ranges":["0-5460"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$6","created_at":@,"id":"#6","password":"","role":"master"}],"slot_ranges":["5461-10921"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$7","created_at":@,"id":"#7","password":"","role":"master"}],"slot_ranges":["10922-16383"],"target_shard_index":-1,"migrating_slot":null}]}}}"##,
+        ),
+        Row("delete", "DELETE /namespaces/b/clusters/c", "", 204, ""),
+        Row("delete", "DELETE /namespaces/b", "", 204, ""),
+        Row(
             "the same name with other nodes",
             CLUSTERS,
             r#"{"name":"c","nodes":["$5"]}"#,
@@ -213,6 +246,46 @@ fn shards() -> Vec<Row> {
             r##"{"data":{"shard":{"nodes":[{"addr":"$5","created_at":@,"id":"#5","password":"","role":"master"},{"addr":"$6","created_at":@,"id":"#6","password":"","role":"slave"}],"slot_ranges":[],"target_shard_index":-1,"migrating_slot":null}}}"##,
         ),
         Row(
+            "list",
+            "GET /namespaces/a/clusters/c/shards",
+            "",
+            200,
+            r##"{"data":{"shards":[{"nodes":[{"addr":"$1","created_at":@,"id":"#1","password":"pw","role":"master"},{"addr":"$2","created_at":@,"id":"#2","password":"pw","role":"slave"}],"slot_ranges":["0-8191"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$3","created_at":@,"id":"#3","password":"pw","role":"master"},{"addr":"$4","created_at":@,"id":"#4","password":"pw","role":"slave"}],"slot_ranges":["8192-16383"],"target_shard_index":-1,"migrating_slot":null},{"nodes":[{"addr":"$5","created_at":@,"id":"#5","password":"","role":"master"},{"addr":"$6","created_at":@,"id":"#6","password":"","role":"slave"}],"slot_ranges":[],"target_shard_index":-1,"migrating_slot":null}]}}"##,
+        ),
+    ]
+}
+
+fn refused_shards() -> Vec<Row> {
+    vec![
+        Row(
+            "a node that is used",
+            "POST /namespaces/a/clusters/c/shards",
+            r#"{"nodes":["$7","$3"]}"#,
+            409,
+            "!node: already exists: [$3]",
+        ),
+        Row(
+            "of no cluster",
+            "GET /namespaces/a/clusters/zz/shards",
+            "",
+            404,
+            "!cluster: not found",
+        ),
+        Row(
+            "of no cluster, before the body",
+            "POST /namespaces/a/clusters/zz/shards",
+            "{",
+            404,
+            "!cluster: not found",
+        ),
+        Row(
+            "of no cluster, before the index",
+            "DELETE /namespaces/a/clusters/zz/shards/x",
+            "",
+            404,
+            "!cluster: not found",
+        ),
+        Row(
             "no number",
             "GET /namespaces/a/clusters/c/shards/x",
             "",
@@ -234,6 +307,11 @@ fn shards() -> Vec<Row> {
             404,
             "!cluster: not found",
         ),
+    ]
+}
+
+fn removed_shards() -> Vec<Row> {
+    vec![
         Row(
             "one with slots stays",
             "DELETE /namespaces/a/clusters/c/shards/0",
@@ -285,6 +363,20 @@ fn nodes() -> Vec<Row> {
             "",
             200,
             r##"{"data":{"nodes":[{"addr":"$3","created_at":@,"id":"#3","password":"pw","role":"master"},{"addr":"$4","created_at":@,"id":"#4","password":"pw","role":"slave"},{"addr":"$5","created_at":@,"id":"#5","password":"","role":"slave"}]}}"##,
+        ),
+        Row(
+            "of no shard",
+            "GET /namespaces/a/clusters/c/shards/9/nodes",
+            "",
+            400,
+            "!index out of range",
+        ),
+        Row(
+            "of no shard, before the body",
+            "POST /namespaces/a/clusters/c/shards/x/nodes",
+            "{",
+            400,
+            r#"!strconv.Atoi: parsing "x": invalid syntax"#,
         ),
         Row(
             "a master stays",
@@ -401,6 +493,10 @@ async fn failover(site: &Site) {
     let key = [("idempotency-key", "failover-1")];
     let (status, first) = site.ask(path, "", &key).await;
     assert_eq!(status, 200, "{first}");
+    let record = site.data("GET /namespaces/a/clusters/c?consistency=linearizable").await;
+    let promoted = &record["cluster"]["shards"][1]["nodes"][1];
+    assert_eq!(promoted["role"], "master", "{record}");
+    assert_eq!(first, format!(r#"{{"data":{{"new_master_id":{}}}}}"#, promoted["id"]));
     site.nodes[2].join(6, "slave", 20);
     let again = site.ask(path, "", &key).await;
     assert_eq!(again, (200, first), "a repeated request finds what it did");
@@ -539,6 +635,7 @@ async fn operators(site: &Site) {
             "!operation must be one of [add,remove]",
         ),
         row("no peer", r#"{"id":4,"operation":"ADD"}"#, 400, "!peer should NOT be empty"),
+        row("no operation, no id", "{}", 400, "!operation must be one of [add,remove]"),
         row("unknown id", r#"{"id":4,"operation":"remove"}"#, 400, "!peer not exists"),
         Row(
             "settings are checked",
@@ -549,6 +646,14 @@ async fn operators(site: &Site) {
         ),
     ])
     .await;
+    let known = found["peers"]["1"].as_str().unwrap();
+    let body = format!(r#"{{"id":4,"operation":"add","peer":"{known}"}}"#);
+    let text = format!("!peer '{known}' already exists");
+    let (status, found) = site.ask("POST /raft/peers", &body, &[]).await;
+    assert!(status == 500 && found.contains(&text[1..]), "{found}");
+    let moved = site.send("GET /namespaces/?consistency=linearizable", "", &[]).await;
+    let location = moved.headers()["location"].to_str().unwrap();
+    assert_eq!(location, "/api/v1/namespaces?consistency=linearizable");
     let path = "PUT /quorate/v1/kvrocks/settings";
     let (status, text) = site.ask(path, r#"{"hide_passwords":true}"#, &[]).await;
     assert!(status == 200 && text.contains(r#""hide_passwords":true"#), "{text}");

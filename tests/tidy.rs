@@ -183,12 +183,13 @@ fn randomness_has_one_door(source: &Source) -> Vec<String> {
 }
 
 /// What parts may not name, by the beginning of their path.
-const BARRED: [(&str, &[&str]); 6] = [
+const BARRED: [(&str, &[&str]); 7] = [
     ("src/replica.rs", &["axum", "clap"]),
     ("src/broker", &["axum", "clap", "api"]),
     ("src/api/", &["storage", "config", "cli", "server", "control"]),
     ("src/control", &["api", "axum", "cli"]),
-    ("src/client/", &["domain", "broker", "api"]),
+    ("src/observe", &["api", "axum", "cli", "control"]),
+    ("src/client/", &["domain", "broker", "api", "observe"]),
     ("src/config", &["api", "axum", "server", "control"]),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, Response, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -20,8 +20,14 @@ pub(super) enum ClientError {
     #[error("{endpoint} did not answer: {reason}")]
     Unreachable { endpoint: String, reason: String },
     /// An answer that says no.
-    #[error("{endpoint} refused: {reason}")]
-    Refused { endpoint: String, reason: String },
+    #[error("{endpoint} refused: {status}: {message}")]
+    Refused {
+        endpoint: String,
+        status: StatusCode,
+        message: String,
+        /// Whether the replica says that it took nothing and that later may be better.
+        is_for_later: bool,
+    },
     /// An answer that cannot be read.
     #[error("{endpoint} answered something else")]
     Strange { endpoint: String, source: reqwest::Error },
@@ -83,6 +89,31 @@ pub(super) async fn call<T: DeserializeOwned>(
     decode(endpoint, accept(endpoint, request.send().await).await?).await
 }
 
+/// A request with everything that may matter.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) headers: &'a [(&'static str, &'a str)],
+    pub(super) body: Option<&'a Value>,
+    pub(super) patience: Duration,
+}
+
+/// Sends a request; the text of an answer that says yes.
+pub(super) async fn send(endpoint: &str, request: Request<'_>) -> Result<String, ClientError> {
+    let url = format!("{endpoint}{}", request.path);
+    let mut sent = Client::new().request(request.method, url).timeout(request.patience);
+    for (name, value) in request.headers {
+        sent = sent.header(*name, *value);
+    }
+    if let Some(body) = request.body {
+        sent = sent.json(body);
+    }
+    let response = accept(endpoint, sent.send().await).await?;
+    let endpoint = endpoint.to_owned();
+    response.text().await.map_err(|source| ClientError::Strange { endpoint, source })
+}
+
 async fn accept(
     endpoint: &str,
     response: reqwest::Result<Response>,
@@ -102,10 +133,11 @@ async fn accept(
         return Ok(response);
     }
     let status = response.status();
+    let is_for_later = response.headers().contains_key(RETRY_AFTER);
     let text = response.text().await.unwrap_or_default();
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let message = body["error"]["message"].as_str().unwrap_or(&text);
-    Err(ClientError::Refused { endpoint, reason: format!("{status}: {message}") })
+    let message = body["error"]["message"].as_str().unwrap_or(&text).to_owned();
+    Err(ClientError::Refused { endpoint, status, message, is_for_later })
 }
 
 async fn decode<T: DeserializeOwned>(endpoint: &str, response: Response) -> Result<T, ClientError> {

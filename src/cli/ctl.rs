@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome,
     client::{self, RemoteStatus},
-    output,
+    kvrocks, output,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -18,7 +18,14 @@ const SETTINGS: &str = "/quorate/v1/undermoon/settings";
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Client URLs of replicas; the first that answers is asked. Repeat or separate by commas.
-    #[arg(long, global = true, env = "QUORATE_ENDPOINT", value_delimiter = ',')]
+    #[arg(
+        short = 'H',
+        long,
+        alias = "host",
+        global = true,
+        env = "QUORATE_ENDPOINT",
+        value_delimiter = ','
+    )]
     #[arg(default_value = "http://127.0.0.1:7799")]
     endpoint: Vec<String>,
     /// Shape of the answer.
@@ -29,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shape {
+pub(super) enum Shape {
     Table,
     Json,
 }
@@ -51,6 +58,8 @@ enum Verb {
     },
     /// Take a snapshot on the asked replica now.
     Snapshot,
+    /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
+    Kvrocks(kvrocks::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +89,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Settings { verb } => settings(&endpoints, verb, arguments.output).await,
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
+        Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
     }
 }
 
@@ -214,7 +224,7 @@ async fn settings(endpoints: &[String], verb: &SettingsVerb, shape: Shape) -> Ou
 }
 
 /// Reads `name=value`; numbers and booleans are what they look like.
-fn parse_pair(pair: &str) -> Result<(String, Value), String> {
+pub(super) fn parse_pair(pair: &str) -> Result<(String, Value), String> {
     let (name, value) =
         pair.split_once('=').ok_or_else(|| format!("a setting is NAME=VALUE, not {pair}"))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));

@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,12 +21,14 @@ use super::{Outcome, output};
 use crate::{
     api::{self, admin::Stopping, cello::Doors, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
+    client::{node_pool::NodePool, node_tls::NodeTls},
     config::{
         self, Config,
         layer::{ConsistencyName, DoorsName, Layer, ProfileName},
     },
     control,
     domain::undermoon::document::Document,
+    observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
     telemetry,
 };
@@ -58,6 +61,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     for warning in &resolved.warnings {
         tracing::warn!(warning, "configuration");
     }
+    let tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
+    let nodes = Arc::new(NodePool::new(tls));
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
     let ports = bind_all(&config).await?;
     let import = metadata_to_import(&config).await?;
@@ -70,9 +75,11 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         }
     };
     let stopping = Stopping::default();
-    let server = serve(&config, &broker, ports, &stopping);
+    let observatory = Arc::new(Observatory::new(nodes));
+    let server = serve(&config, &broker, ports, &stopping, &observatory);
     tokio::spawn(measure(broker.clone()));
-    control::start(&broker);
+    control::start(&broker, &observatory);
+    tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
         reason = signals.next() => tracing::info!(reason, "stopping"),
@@ -103,7 +110,13 @@ async fn bind_all(config: &Config) -> io::Result<Vec<TcpListener>> {
     Ok(ports)
 }
 
-fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &Stopping) -> Server {
+fn serve(
+    config: &Config,
+    broker: &Broker,
+    ports: Vec<TcpListener>,
+    stopping: &Stopping,
+    observatory: &Arc<Observatory>,
+) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
     let limits =
         Limits { connections_max: config.connections_max, head_timeout: config.head_timeout };
@@ -118,7 +131,10 @@ fn serve(config: &Config, broker: &Broker, ports: Vec<TcpListener>, stopping: &S
                 profile: profile(listener.undermoon_profile),
                 replica_addresses: replica_addresses.clone(),
             },
-            kvrocks: api::kvrocks::Settings { profile: profile(listener.kvrocks_profile) },
+            kvrocks: api::kvrocks::Settings {
+                profile: profile(listener.kvrocks_profile),
+                observatory: Arc::clone(observatory),
+            },
             cello: api::cello::Settings { doors: doors(listener.pool_doors), ping: None },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };

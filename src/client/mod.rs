@@ -4,4 +4,6 @@
 pub mod host_ping;
 pub mod node_call;
 pub mod node_pool;
+pub mod node_tls;
+mod node_wire;
 pub mod proxy;

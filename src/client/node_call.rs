@@ -1,21 +1,12 @@
-//! Kvrocks nodes, as far as a request of a client needs them: one command, one text.
+//! Kvrocks nodes: a few commands, their texts.
 //!
-//! One connection, `AUTH` if there is a password, one command, one answer. Each call is bounded by
-//! the time it is given. Passwords go to the node and nowhere else.
+//! This file has what callers see; [`super::node_pool`] is the real thing and `fake` stands in
+//! for it in unit tests. Every call is bounded in time and size, and nothing is sent twice.
+//! Passwords go to the node and nowhere else.
 
 use std::{fmt, io, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    time::timeout,
-};
-
-/// Longest answer taken, bytes: a `CLUSTER NODES` of the largest cluster.
-const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Longest line of a simple answer, bytes.
-const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Where a node is and how it lets one in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,21 +23,38 @@ impl fmt::Debug for NodeAccess<'_> {
     }
 }
 
-/// Asks nodes; the fake of the tests answers from a table.
+/// Asks nodes.
 pub trait NodeCall: Send + Sync {
-    /// Sends `command` and reads the text it is answered with.
+    /// Sends several commands over one connection, each once the one before is answered, and reads
+    /// their texts. The first error ends it: what follows is not sent.
+    ///
+    /// `time` bounds everything together, connecting included. After an error that is no
+    /// [answer](NodeError::is_answer) nobody knows whether the last command was carried out.
+    fn exchange<'a>(
+        &'a self,
+        node: NodeAccess<'a>,
+        commands: &'a [&'a [&'a str]],
+        time: Duration,
+    ) -> BoxFuture<'a, Result<Vec<String>, NodeError>>;
+
+    /// Sends one command and reads the text it is answered with.
     fn call<'a>(
         &'a self,
         node: NodeAccess<'a>,
         command: &'a [&'a str],
         time: Duration,
-    ) -> BoxFuture<'a, Result<String, NodeError>>;
+    ) -> BoxFuture<'a, Result<String, NodeError>> {
+        Box::pin(async move {
+            let mut answers = self.exchange(node, &[command], time).await?;
+            answers.pop().ok_or_else(|| NodeError::Protocol { addr: node.addr.to_owned() })
+        })
+    }
 }
 
 /// Why a node's answer is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Nothing answers at the address, or the name does not resolve.
+    /// Nothing answers at the address, the name does not resolve, or TLS came to nothing.
     #[error("{addr} cannot be reached: {source}")]
     Connect {
         /// The node.
@@ -76,7 +84,7 @@ pub enum NodeError {
         /// Without the leading minus.
         text: String,
     },
-    /// The answer is no text.
+    /// The answer is no text, or longer than any answer should be.
     #[error("{addr} answered something that is no text")]
     Protocol {
         /// The node.
@@ -92,99 +100,6 @@ impl NodeError {
     }
 }
 
-/// The real client.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RespNodeCall;
-
-impl NodeCall for RespNodeCall {
-    fn call<'a>(
-        &'a self,
-        node: NodeAccess<'a>,
-        command: &'a [&'a str],
-        time: Duration,
-    ) -> BoxFuture<'a, Result<String, NodeError>> {
-        let addr = || node.addr.to_owned();
-        Box::pin(async move {
-            let exchange = async {
-                let mut stream = connect(node).await?;
-                send(&mut stream, node.addr, command).await
-            };
-            timeout(time, exchange).await.map_err(|_| NodeError::Timeout { addr: addr() })?
-        })
-    }
-}
-
-/// Connects and logs on.
-pub(super) async fn connect(node: NodeAccess<'_>) -> Result<BufReader<TcpStream>, NodeError> {
-    let stream = TcpStream::connect(node.addr)
-        .await
-        .map_err(|source| NodeError::Connect { addr: node.addr.to_owned(), source })?;
-    // Without it answers are only slower.
-    let _ = stream.set_nodelay(true);
-    let mut stream = BufReader::new(stream);
-    if !node.password.is_empty() {
-        send(&mut stream, node.addr, &["AUTH", node.password]).await?;
-    }
-    Ok(stream)
-}
-
-/// One command, one answer.
-pub(super) async fn send(
-    stream: &mut BufReader<TcpStream>,
-    addr: &str,
-    words: &[&str],
-) -> Result<String, NodeError> {
-    let answer = async {
-        stream.get_mut().write_all(&encode(words)).await?;
-        read(stream).await
-    };
-    let broken = |source| NodeError::Broken { addr: addr.to_owned(), source };
-    match answer.await.map_err(broken)? {
-        Answer::Text(text) => Ok(text),
-        Answer::Error(text) => Err(NodeError::Refused { addr: addr.to_owned(), text }),
-        Answer::Other => Err(NodeError::Protocol { addr: addr.to_owned() }),
-    }
-}
-
-fn encode(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-    }
-    bytes
-}
-
-enum Answer {
-    Text(String),
-    Error(String),
-    Other,
-}
-
-async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
-    let mut line = Vec::new();
-    (&mut *stream).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
-    let Some(line) = line.strip_suffix(b"\r\n") else {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    };
-    let line = String::from_utf8_lossy(line);
-    let rest = line.get(1..).unwrap_or_default().to_owned();
-    match line.chars().next() {
-        Some('+' | ':') => Ok(Answer::Text(rest)),
-        Some('-') => Ok(Answer::Error(rest)),
-        Some('$') => {
-            let Some(length) = rest.parse().ok().filter(|length| *length <= ANSWER_BYTES_MAX)
-            else {
-                return Ok(Answer::Other);
-            };
-            let mut bytes = vec![0; length + 2];
-            stream.read_exact(&mut bytes).await?;
-            bytes.truncate(length);
-            Ok(Answer::Text(String::from_utf8_lossy(&bytes).into_owned()))
-        }
-        _ => Ok(Answer::Other),
-    }
-}
-
 #[cfg(test)]
-#[path = "node_call_test.rs"]
-mod tests;
+#[path = "node_fake.rs"]
+pub(crate) mod fake;

@@ -1,4 +1,4 @@
-//! Kvrocks nodes for callers that ask them all the time: connections are kept between calls.
+//! The real client of Kvrocks nodes: connections are kept between calls.
 //!
 //! A connection is kept for the address and the password it was opened with; a call with another
 //! password opens a new one and forgets the old. Nothing is sent twice: a connection that the node
@@ -12,22 +12,23 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::{
-    io::BufReader,
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
-use super::node_call::{self, NodeAccess, NodeCall, NodeError};
+use super::{
+    node_call::{NodeAccess, NodeCall, NodeError},
+    node_tls::NodeTls,
+    node_wire::Wire,
+};
 
 /// Connections kept of one node; a call that finds none opens one.
 const KEPT_MAX: usize = 2;
 /// A connection that nobody used for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The real client, with connections kept.
+/// Asks nodes over connections that it keeps.
 #[derive(Default)]
 pub struct NodePool {
+    tls: Option<NodeTls>,
     kept: Mutex<Kept>,
 }
 
@@ -40,35 +41,35 @@ struct Kept {
 struct Idle {
     password: String,
     /// Last used last.
-    streams: Vec<(BufReader<TcpStream>, Instant)>,
+    wires: Vec<(Wire, Instant)>,
 }
 
 impl fmt::Debug for NodePool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let connections: usize = self.lock().nodes.values().map(|idle| idle.streams.len()).sum();
+        let connections: usize = self.lock().nodes.values().map(|idle| idle.wires.len()).sum();
         f.debug_struct("NodePool").field("connections", &connections).finish_non_exhaustive()
     }
 }
 
 impl NodeCall for NodePool {
-    fn call<'a>(
+    fn exchange<'a>(
         &'a self,
         node: NodeAccess<'a>,
-        command: &'a [&'a str],
+        commands: &'a [&'a [&'a str]],
         time: Duration,
-    ) -> BoxFuture<'a, Result<String, NodeError>> {
+    ) -> BoxFuture<'a, Result<Vec<String>, NodeError>> {
         Box::pin(async move {
             let exchange = async {
-                let mut stream = match self.take(node) {
-                    Some(stream) => stream,
-                    None => node_call::connect(node).await?,
+                let mut wire = match self.take(node).await {
+                    Some(wire) => wire,
+                    None => Wire::open(node, self.tls.as_ref()).await?,
                 };
-                let answer = node_call::send(&mut stream, node.addr, command).await;
+                let answers = ask_all(&mut wire, node, commands).await;
                 // An error that the node itself told leaves the connection usable.
-                if matches!(answer, Ok(_) | Err(NodeError::Refused { .. })) {
-                    self.keep(node, stream);
+                if matches!(answers, Ok(_) | Err(NodeError::Refused { .. })) {
+                    self.keep(node, wire);
                 }
-                answer
+                answers
             };
             let late = |_| NodeError::Timeout { addr: node.addr.to_owned() };
             timeout(time, exchange).await.map_err(late)?
@@ -76,43 +77,65 @@ impl NodeCall for NodePool {
     }
 }
 
+async fn ask_all(
+    wire: &mut Wire,
+    node: NodeAccess<'_>,
+    commands: &[&[&str]],
+) -> Result<Vec<String>, NodeError> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for command in commands {
+        answers.push(wire.ask(node, command).await?);
+    }
+    Ok(answers)
+}
+
 impl NodePool {
+    /// Nothing kept yet. With `tls` every node is spoken to in TLS, without it none.
+    #[must_use]
+    pub fn new(tls: Option<NodeTls>) -> Self {
+        Self { tls, kept: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A kept connection that is still open and was opened with this password.
-    fn take(&self, node: NodeAccess<'_>) -> Option<BufReader<TcpStream>> {
-        let mut kept = self.lock();
-        let idle = kept.nodes.get_mut(node.addr)?;
-        if idle.password != node.password {
-            kept.nodes.remove(node.addr);
-            return None;
-        }
-        while let Some((stream, _)) = idle.streams.pop() {
-            if is_quiet(&stream) {
-                return Some(stream);
+    async fn take(&self, node: NodeAccess<'_>) -> Option<Wire> {
+        loop {
+            let mut wire = self.lock().take(node)?;
+            if wire.is_quiet().await {
+                return Some(wire);
             }
         }
-        None
     }
 
-    fn keep(&self, node: NodeAccess<'_>, stream: BufReader<TcpStream>) {
+    fn keep(&self, node: NodeAccess<'_>, wire: Wire) {
         let now = Instant::now();
         let mut kept = self.lock();
         kept.sweep(now);
-        if kept.nodes.get(node.addr).is_some_and(|idle| idle.password != node.password) {
-            return;
-        }
-        let fresh = || Idle { password: node.password.to_owned(), streams: Vec::new() };
-        let idle = kept.nodes.entry(node.addr.to_owned()).or_insert_with(fresh);
-        if idle.streams.len() < KEPT_MAX {
-            idle.streams.push((stream, now));
-        }
+        kept.keep(node, wire, now);
     }
 }
 
 impl Kept {
+    fn take(&mut self, node: NodeAccess<'_>) -> Option<Wire> {
+        let idle = self.nodes.get_mut(node.addr)?;
+        if idle.password != node.password {
+            self.nodes.remove(node.addr);
+            return None;
+        }
+        idle.wires.pop().map(|(wire, _)| wire)
+    }
+
+    fn keep(&mut self, node: NodeAccess<'_>, wire: Wire, now: Instant) {
+        let fresh = || Idle { password: node.password.to_owned(), wires: Vec::new() };
+        let idle = self.nodes.entry(node.addr.to_owned()).or_insert_with(fresh);
+        if idle.password == node.password && idle.wires.len() < KEPT_MAX {
+            idle.wires.push((wire, now));
+        }
+    }
+
     /// Closes what nobody used for long; nodes that left the state go this way too.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now < swept + IDLE_MAX / 2) {
@@ -120,15 +143,8 @@ impl Kept {
         }
         self.swept = Some(now);
         self.nodes.retain(|_, idle| {
-            idle.streams.retain(|(_, used)| now < *used + IDLE_MAX);
-            !idle.streams.is_empty()
+            idle.wires.retain(|(_, used)| now < *used + IDLE_MAX);
+            !idle.wires.is_empty()
         });
     }
-}
-
-/// Open, and without anything to read that nobody asked for.
-fn is_quiet(stream: &BufReader<TcpStream>) -> bool {
-    let is_empty = stream.buffer().is_empty();
-    let read = stream.get_ref().try_read(&mut [0]);
-    is_empty && matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

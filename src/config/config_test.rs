@@ -104,3 +104,32 @@ fn an_even_number_of_replicas_is_worth_a_warning() {
     judge(layer, &mut warnings).unwrap();
     assert_eq!(warnings.len(), 1);
 }
+
+#[test]
+fn tls_to_nodes_is_off_or_has_what_it_needs() {
+    assert_eq!(judged(|_| {}).unwrap().node_tls, None);
+    refused("needs kvrocks_node_tls_ca", |layer| layer.kvrocks_node_tls = Some(true));
+    refused("need each other", |layer| {
+        layer.kvrocks_node_tls = Some(true);
+        layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+        layer.kvrocks_node_tls_key = Some("key.pem".into());
+    });
+    let config = judged(|layer| {
+        layer.kvrocks_node_tls = Some(true);
+        layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+        layer.kvrocks_node_tls_cert = Some("cert.pem".into());
+        layer.kvrocks_node_tls_key = Some("key.pem".into());
+        layer.kvrocks_node_tls_server_name = Some("nodes".to_owned());
+    });
+    let expected = TlsFiles {
+        authorities: "ca.pem".into(),
+        identity: Some(("cert.pem".into(), "key.pem".into())),
+        server_name: Some("nodes".to_owned()),
+    };
+    assert_eq!(config.unwrap().node_tls, Some(expected));
+    let mut warnings = Vec::new();
+    let mut layer = Layer::defaults();
+    layer.kvrocks_node_tls_ca = Some("ca.pem".into());
+    assert_eq!(judge(layer, &mut warnings).unwrap().node_tls, None);
+    assert_eq!(warnings, ["kvrocks_node_tls is off, so its files and name mean nothing"]);
+}

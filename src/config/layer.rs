@@ -201,6 +201,23 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_META_FILENAME", help_heading = "Undermoon")]
     pub meta_filename: Option<PathBuf>,
 
+    /// Speak TLS to Kvrocks nodes, to all of them; needs their authorities.
+    #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Kvrocks")]
+    pub kvrocks_node_tls: Option<bool>,
+    /// PEM file of the authorities that vouch for Kvrocks nodes.
+    #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS_CA", help_heading = "Kvrocks")]
+    pub kvrocks_node_tls_ca: Option<PathBuf>,
+    /// PEM file of our certificate, for nodes that want one of their clients.
+    #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS_CERT", help_heading = "Kvrocks")]
+    pub kvrocks_node_tls_cert: Option<PathBuf>,
+    /// PEM file of the key of that certificate.
+    #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS_KEY", help_heading = "Kvrocks")]
+    pub kvrocks_node_tls_key: Option<PathBuf>,
+    /// Name that every node's certificate must be for, instead of the host of its address.
+    #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS_SERVER_NAME", help_heading = "Kvrocks")]
+    pub kvrocks_node_tls_server_name: Option<String>,
+
     /// What is logged: a level, or a list of target=level.
     #[arg(long, env = "QUORATE_LOG_LEVEL", help_heading = "Program")]
     pub log_level: Option<String>,
@@ -255,6 +272,11 @@ impl Layer {
             replica_addresses: Some(Vec::new()),
             recover_from_meta_file: Some(false),
             meta_filename: Some(PathBuf::from("metadata")),
+            kvrocks_node_tls: Some(false),
+            kvrocks_node_tls_ca: None,
+            kvrocks_node_tls_cert: None,
+            kvrocks_node_tls_key: None,
+            kvrocks_node_tls_server_name: None,
             log_level: Some("info".to_owned()),
             log_format: Some(LogFormat::Text),
             unsafe_leader_restore: Some(false),

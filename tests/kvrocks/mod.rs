@@ -24,7 +24,7 @@ pub struct Site {
     pub nodes: Vec<Node>,
     client: Client,
     follower: String,
-    profile: &'static str,
+    pub profile: &'static str,
 }
 
 impl Site {
@@ -84,6 +84,19 @@ impl Site {
             sent = sent.header(*name, *value);
         }
         sent.body(self.named(body).await).send().await.unwrap()
+    }
+
+    /// The replica that is asked.
+    pub fn follower(&self) -> String {
+        self.follower.clone()
+    }
+
+    /// Sends a request to any path; what comes back.
+    pub async fn raw(&self, request: &str) -> reqwest::Response {
+        let (method, path) = request.split_once(' ').expect("METHOD /path");
+        let url = format!("{}{path}", self.follower);
+        let request = self.client.request(method.parse::<Method>().unwrap(), url);
+        request.header("quorate-profile", self.profile).send().await.unwrap()
     }
 
     /// Data of an answer that succeeded.

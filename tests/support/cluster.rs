@@ -32,9 +32,14 @@ impl Cluster {
 
     /// Describes `count` replicas without starting them.
     pub fn prepare(count: u64, flags: &[&str]) -> Self {
+        Self::prepare_on(count, |_| "127.0.0.1".to_owned(), flags)
+    }
+
+    /// As [`Cluster::prepare`], each replica on an address of its own.
+    pub fn prepare_on(count: u64, host: impl Fn(u64) -> String, flags: &[&str]) -> Self {
         let dir = TempDir::with_prefix("quorate-test-").expect("a directory");
         let mut replicas: Vec<Replica> =
-            (1..=count).map(|id| Replica::new(id, dir.path())).collect();
+            (1..=count).map(|id| Replica::on(&host(id), id, dir.path())).collect();
         let peers: Vec<String> = replicas
             .iter()
             .map(|replica| format!("{}={}/{}", replica.id, replica.peer_addr, replica.url()))

@@ -35,19 +35,26 @@ pub struct Replica {
     pub data_dir: PathBuf,
     log: PathBuf,
     args: Vec<String>,
+    wrapper: Vec<String>,
     child: Option<Child>,
 }
 
 impl Replica {
     /// Describes a replica; does not start it.
     pub fn new(id: u64, dir: &Path) -> Self {
+        Self::on("127.0.0.1", id, dir)
+    }
+
+    /// As [`Replica::new`], on another address of this machine.
+    pub fn on(host: &str, id: u64, dir: &Path) -> Self {
         Self {
             id,
-            client_addr: format!("127.0.0.1:{}", free_port()),
-            peer_addr: format!("127.0.0.1:{}", free_port()),
+            client_addr: format!("{host}:{}", free_port()),
+            peer_addr: format!("{host}:{}", free_port()),
             data_dir: dir.join(format!("replica-{id}")),
             log: dir.join(format!("replica-{id}.log")),
             args: Vec::new(),
+            wrapper: Vec::new(),
             child: None,
         }
     }
@@ -55,6 +62,17 @@ impl Replica {
     /// Sets the flags of `quorate serve`, the same for every start.
     pub fn set_args(&mut self, args: Vec<String>) {
         self.args = args;
+    }
+
+    /// Has the process started by another program, which is given the command line of the
+    /// replica after these words.
+    pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
+    /// Id of the running process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the replica runs").id()
     }
 
     /// Base URL of its client port.
@@ -65,7 +83,10 @@ impl Replica {
     /// Starts the process. It must not be running.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "replica {} runs already", self.id);
-        let child = Command::new(PROGRAM)
+        let program = [PROGRAM.to_owned()];
+        let mut words = self.wrapper.iter().chain(&program);
+        let child = Command::new(words.next().expect("a program"))
+            .args(words)
             .arg("serve")
             .args(&self.args)
             .env_clear()

@@ -53,6 +53,9 @@ pub(super) enum Failure {
     /// Committed, but this replica has not applied it within the deadline.
     #[error("committed but not yet applied here")]
     NotVisible,
+    /// The settings forbid it.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
     /// Not offered by this program.
     #[error("not offered: {0}")]
     NotOffered(String),
@@ -94,6 +97,7 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
             let text = "done, but this replica is behind and cannot show it yet";
             answer(StatusCode::GATEWAY_TIMEOUT, text, profile)
         }
+        Failure::Forbidden(message) => answer(StatusCode::FORBIDDEN, message, profile),
         Failure::NotOffered(message) => answer(StatusCode::NOT_IMPLEMENTED, message, profile),
         Failure::Answer(message) => {
             tracing::error!(error = message, "answer could not be built");

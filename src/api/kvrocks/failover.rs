@@ -83,7 +83,13 @@ pub(super) async fn fail_over(ask: &Ask<'_>, key: ClusterKey, shard: &str, body:
         let data = wire::NewMasterJson { new_master_id: &past.new_master };
         return ask.shown(&view, &data);
     }
-    let (choice, asked) = choose(ask, &view, &cluster, index, &request).await?;
+    let (choice, asked) = match choose(ask, &view, &cluster, index, &request).await {
+        Err(rejection) if ask.is_rehearsal() => {
+            let more = CandidatesJson { new_master_id: None, candidates: Vec::new() };
+            return rehearse::told(ask, &view, &key, Err(rejection), &more);
+        }
+        chosen => chosen?,
+    };
     let command = choice.new_master.clone().map(|new_master| {
         Command::FailOver(FailOver {
             cluster: key.clone(),
@@ -158,7 +164,7 @@ async fn choose(
     cluster: &Cluster,
     index: usize,
     request: &Request,
-) -> Result<(Choice, Vec<Candidate>), Failure> {
+) -> Result<(Choice, Vec<Candidate>), Rejection> {
     let settings = query::settings(&view.kvrocks);
     let shard = &cluster.shards[index];
     let wish = Wish {
@@ -179,29 +185,36 @@ async fn choose(
 struct Pause {
     nodes: Arc<dyn NodeCall>,
     old_master: Node,
+    new_master: Node,
     until: Instant,
 }
 
 impl Pause {
-    /// Lets writes go on: at once if nothing changed, else when the old master knows the version.
+    /// Lets writes go on: at once if nothing changed, else when both masters know the version, so
+    /// that a write finds somebody who takes it.
     fn end(self, version: Option<u64>) {
         tokio::spawn(async move {
-            let node = probe::access(&self.old_master);
-            let nodes = self.nodes.as_ref();
-            while let Some(version) = version
-                && Instant::now() < self.until
-            {
-                let epoch = probe::epoch(nodes, node, ASK_TIME).await;
-                if epoch.is_ok_and(|epoch| u64::try_from(epoch).is_ok_and(|epoch| epoch >= version))
-                {
-                    break;
+            if let Some(version) = version {
+                for node in [&self.old_master, &self.new_master] {
+                    self.wait_for(node, version).await;
                 }
-                sleep(SYNC_PAUSE).await;
             }
-            if let Err(error) = resume(nodes, &self.old_master).await {
-                tracing::debug!(address = node.addr, %error, "writes go on when their pause is over");
+            if let Err(error) = resume(self.nodes.as_ref(), &self.old_master).await {
+                let address = &self.old_master.addr;
+                tracing::debug!(address, %error, "writes go on when their pause is over");
             }
         });
+    }
+
+    /// Waits until a node knows a version, or the pause is over by itself.
+    async fn wait_for(&self, node: &Node, version: u64) {
+        while Instant::now() < self.until {
+            let epoch = probe::epoch(self.nodes.as_ref(), probe::access(node), ASK_TIME).await;
+            if epoch.is_ok_and(|epoch| u64::try_from(epoch).is_ok_and(|epoch| epoch >= version)) {
+                return;
+            }
+            sleep(SYNC_PAUSE).await;
+        }
     }
 }
 
@@ -240,7 +253,7 @@ async fn stop_writes(
     let deadline = Instant::now() + graceful.sync;
     let is_synced = catch_up(nodes, old, new, deadline).await;
     let nodes = Arc::clone(&ask.family.nodes);
-    let pause = Pause { nodes, old_master: old.clone(), until };
+    let pause = Pause { nodes, old_master: old.clone(), new_master: new.clone(), until };
     if is_synced || graceful.is_forced {
         return Ok(Some(pause));
     }

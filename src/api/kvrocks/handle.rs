@@ -15,8 +15,9 @@ use super::{
     body::Body,
     create,
     error::{Failure, JSON},
-    failover, import, migrate, operate, rehearse,
+    failover, import, load, migrate, operate, rehearse,
     route::{ClusterRoute, Route},
+    status,
     wire::{self, Data, Look},
 };
 use crate::{
@@ -87,6 +88,10 @@ pub(super) async fn handle(
         Route::Settings => operate::settings(&ask).await,
         Route::ChangeSettings => operate::change_settings(&ask, &body).await,
         Route::Observers => operate::observers(&ask).await,
+        Route::Load => load::load(&ask, &body).await,
+        Route::Export => load::export(&ask).await,
+        Route::Status => status::summary(&ask).await,
+        Route::ClusterStatus(key) => status::detail(&ask, &key).await,
     }
 }
 
@@ -117,7 +122,8 @@ async fn of_cluster(ask: &Ask<'_>, key: ClusterKey, route: ClusterRoute, body: &
         ClusterRoute::Migrate => migrate::migrate(ask, key, body).await,
         ClusterRoute::AddShard => add_shard(ask, key, body).await,
         ClusterRoute::RemoveShard(shard) => {
-            let shard = ask.index(&key, &shard).await?;
+            ask.gate(&key).await?;
+            let shard = index(&shard)?;
             let command = Command::RemoveShard { cluster: key.clone(), shard };
             match ask.is_rehearsal() {
                 true => rehearse::answer(ask, &key, command).await,
@@ -128,7 +134,11 @@ async fn of_cluster(ask: &Ask<'_>, key: ClusterKey, route: ClusterRoute, body: &
         ClusterRoute::AddNode(shard) => add_node(ask, key, &shard, body).await,
         ClusterRoute::RemoveNode(shard, node_id) => {
             let shard = ask.index(&key, &shard).await?;
-            ask.removed(Command::RemoveNode { cluster: key, shard, node_id }).await
+            let (namespace, cluster) = (key.namespace.clone(), key.name.clone());
+            let node = node_id.clone();
+            let answer = ask.removed(Command::RemoveNode { cluster: key, shard, node_id }).await?;
+            tracing::warn!(namespace, cluster, node, "a removed node is not told and goes on");
+            Ok(answer)
         }
         ClusterRoute::QueueMigrations => migrate::queue(ask, key, body).await,
         ClusterRoute::CancelMigration(job) => {
@@ -186,9 +196,13 @@ pub(super) fn shard_of<'a>(
     cluster: &'a Cluster,
     text: &str,
 ) -> Result<(usize, &'a Shard), Failure> {
-    let index = integer(text).map_err(|error| Failure::BadRequest(error.to_string()))?;
+    let index = index(text)?;
     let shard = cluster.shard(index).ok_or(Rejection::IndexOutOfRange)?;
     Ok((usize::try_from(index).unwrap_or_default(), shard))
+}
+
+fn index(text: &str) -> Result<i64, Failure> {
+    integer(text).map_err(|error| Failure::BadRequest(error.to_string()))
 }
 
 async fn add_shard(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Answer {
@@ -283,6 +297,10 @@ impl Ask<'_> {
         command: Command,
         deadline: tokio::time::Instant,
     ) -> Result<(Reply, Done), Failure> {
+        // Who asks for a rehearsal must never get the play.
+        if self.is_rehearsal() {
+            return Err(Failure::BadRequest("dry_run is not offered here".to_owned()));
+        }
         let call = crate::broker::Call { deadline, ..self.visit.call.clone() };
         let done =
             self.family.edge.broker.propose(&call, domain::Command::Kvrocks(command)).await?;

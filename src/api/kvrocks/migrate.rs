@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -26,15 +27,25 @@ const BEGIN_TIME: Duration = Duration::from_secs(2);
 /// Pause between two looks at the state.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
+/// What a rehearsal tells besides.
+#[derive(Serialize)]
+struct WarningJson {
+    /// Why it may not be wise although it would be taken.
+    warning: Option<&'static str>,
+}
+
 pub(super) async fn migrate(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Answer {
     let (cluster, look, view) = ask.cluster(&key).await?;
     let body = Body::parse(body)?;
     let target = body.integer("target")?;
     // The index is judged before the slots, as the original does.
-    cluster.shard(target).ok_or(Rejection::IndexOutOfRange)?;
+    if !ask.is_rehearsal() {
+        cluster.shard(target).ok_or(Rejection::IndexOutOfRange)?;
+    }
     let range = body.slots("slot")?;
     // The original's own command line sends the second form; it means the first.
     let is_slot_only = body.truth("slot_only")? || body.truth("slotOnly")?;
+    let mut warning = None;
     let command = if is_slot_only {
         if let Some(job) = query::returned_by(&cluster, range, target) {
             let (job, namespace, cluster) = (job.id, &key.namespace, &key.name);
@@ -43,7 +54,11 @@ pub(super) async fn migrate(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Ans
                 cluster,
                 job,
                 slots = %range,
-                "slots return without data to a node that gave them away and may refuse writes"
+                "slots return without data to a node that gave them away"
+            );
+            warning = Some(
+                "slots return without data to a node that gave them away and may refuse writes to \
+                 them; migrate them with their data, with the bounds they had",
             );
         }
         Command::MoveSlots { cluster: key.clone(), range, target }
@@ -51,7 +66,7 @@ pub(super) async fn migrate(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Ans
         Command::StartMigration { cluster: key.clone(), range, target }
     };
     if ask.is_rehearsal() {
-        return rehearse::answer(ask, &key, command).await;
+        return rehearse::told(ask, &view, &key, Ok(command), &WarningJson { warning });
     }
     drop(view);
     let (reply, done) = ask.propose(command).await?;

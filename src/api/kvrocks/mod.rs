@@ -15,26 +15,32 @@ mod error;
 mod failover;
 mod handle;
 mod import;
+mod load;
+mod metrics;
 mod migrate;
 mod operate;
 mod probe;
 mod rehearse;
 mod route;
+mod status;
 mod wire;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::LOCATION},
+    http::{HeaderValue, StatusCode, header::LOCATION, request::Parts},
     response::Response,
     routing::any,
 };
+use futures::FutureExt;
+use tokio::time::Instant;
 
 use self::error::Failure;
 use super::{Edge, Visit, profile::Profile};
-use crate::client::node_call::{NodeCall, RespNodeCall};
+use crate::{client::node_call::NodeCall, observe::kvrocks::Observatory};
 
 /// Name of the family, in request ids and logs.
 const FAMILY: &str = "kvrocks";
@@ -45,6 +51,8 @@ const PREFIX: &str = "/api/v1";
 pub struct Settings {
     /// Whose promises `/api/v1` keeps.
     pub profile: Profile,
+    /// What this replica sees of the nodes.
+    pub observatory: Arc<Observatory>,
 }
 
 /// What the handlers of the family share.
@@ -55,32 +63,30 @@ pub(super) struct Family {
 
 /// The family's part of the client port.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
-    router_with(edge, Arc::new(RespNodeCall))
-}
-
-fn router_with(edge: Arc<Edge>, nodes: Arc<dyn NodeCall>) -> Router {
+    let nodes: Arc<dyn NodeCall> = edge.settings.kvrocks.observatory.shared_nodes();
     Router::new()
         .route(PREFIX, any(serve))
         .route("/api/v1/", any(serve))
         .route("/api/v1/{*path}", any(serve))
         .route("/quorate/v1/kvrocks/{*path}", any(serve))
+        // The profiles of the original's runtime; there is nothing like them to show.
+        .route("/debug/pprof", any(serve))
+        .route("/debug/pprof/", any(serve))
+        .route("/debug/pprof/{*path}", any(serve))
         .with_state(Arc::new(Family { edge, nodes }))
 }
 
 /// Admits a request, finds its route and answers it; never fails.
 async fn serve(State(family): State<Arc<Family>>, request: Request) -> Response {
+    let since = Instant::now();
     let (head, body) = request.into_parts();
-    let default = family.edge.settings.kvrocks.profile;
-    let visit = match family.edge.admit(FAMILY, default, &head) {
-        Ok(visit) => visit,
-        Err(refusal) => return error::respond(&refusal.into(), default),
+    let found = route::parse(&head.method, head.uri.path());
+    let pattern = match &found {
+        route::Found::Route(route) => route.pattern(),
+        route::Found::Slashless(_) | route::Found::Nothing => metrics::NOT_FOUND,
     };
-    let handled = match route::parse(&head.method, head.uri.path()) {
-        route::Found::Nothing => Err(Failure::NoRoute),
-        route::Found::Slashless(path) => Ok(redirect(&head.method, &path, head.uri.query())),
-        route::Found::Route(route) => handle::handle(&family, &visit, route, &head, body).await,
-    };
-    let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, visit.profile));
+    let response = answer(&family, found, &head, body).await;
+    metrics::count(pattern, &head.method, since, &response);
     tracing::debug!(
         family = FAMILY,
         method = %head.method,
@@ -88,10 +94,33 @@ async fn serve(State(family): State<Arc<Family>>, request: Request) -> Response 
         status = response.status().as_u16(),
         "request"
     );
+    response
+}
+
+async fn answer(family: &Family, found: route::Found, head: &Parts, body: Body) -> Response {
+    let default = family.edge.settings.kvrocks.profile;
+    let visit = match family.edge.admit(FAMILY, default, head) {
+        Ok(visit) => visit,
+        Err(refusal) => return error::respond(&refusal.into(), default),
+    };
+    let handled = match found {
+        route::Found::Nothing => Err(Failure::NoRoute),
+        route::Found::Slashless(path) => Ok(redirect(&head.method, &path, head.uri.query())),
+        route::Found::Route(route) => {
+            guarded(handle::handle(family, &visit, route, head, body)).await
+        }
+    };
+    let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, visit.profile));
     if let Some(request_id) = visit.call.request_id {
         response.extensions_mut().insert(request_id);
     }
     response
+}
+
+/// A fault of a handler is answered, where the original drops the connection.
+async fn guarded(handled: impl Future<Output = handle::Answer>) -> handle::Answer {
+    let caught = AssertUnwindSafe(handled).catch_unwind().await;
+    caught.unwrap_or_else(|_| Err(Failure::Answer("a handler panicked".to_owned())))
 }
 
 /// A known route with a slash too many is elsewhere.
@@ -106,4 +135,18 @@ fn redirect(method: &axum::http::Method, path: &str, query: Option<&str>) -> Res
         response.headers_mut().insert(LOCATION, location);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_of_a_handler_is_an_answer() {
+        let handled = guarded(async { panic!("a fault") }).await;
+        let response = error::respond(&handled.unwrap_err(), Profile::Program);
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+        assert_eq!(body, r#"{"error":{"message":"internal error"},"data":null}"#);
+    }
 }

@@ -25,10 +25,19 @@ const SYNC_TIME: Duration = Duration::from_secs(10);
 /// Pause between two looks at the state.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
+/// Who leads, unless this replica has not heard of it for so long that it may be wrong.
+fn leader_id(ask: &Ask<'_>) -> Option<u64> {
+    let edge = &ask.family.edge;
+    let age = Duration::from_millis(edge.broker.latest().position().age_ms);
+    let is_fresh = edge.settings.read_staleness_max.is_none_or(|age_max| age <= age_max);
+    edge.broker.status().leader.filter(|_| is_fresh)
+}
+
 /// `GET /controller/leader`: where clients reach the leader.
 pub(super) fn leader(ask: &Ask<'_>) -> Answer {
     let status = ask.family.edge.broker.status();
-    let peer = status.peers.iter().find(|peer| Some(peer.id) == status.leader);
+    let leader = leader_id(ask).ok_or(Failure::NoLeader)?;
+    let peer = status.peers.iter().find(|peer| peer.id == leader);
     let peer = peer.ok_or(Failure::NoLeader)?;
     let address = match peer.client_url.as_str() {
         "" => &peer.peer_addr,
@@ -42,7 +51,7 @@ pub(super) fn peers(ask: &Ask<'_>) -> Answer {
     let status = ask.family.edge.broker.status();
     let url = |addr: &str| format!("http://{addr}");
     let peers = status.peers.iter().map(|peer| (peer.id, url(&peer.peer_addr)));
-    let answer = wire::PeersAnswer { leader: status.leader.unwrap_or(0), peers: peers.collect() };
+    let answer = wire::PeersAnswer { leader: leader_id(ask).unwrap_or(0), peers: peers.collect() };
     encode(StatusCode::OK, &answer)
 }
 
@@ -54,7 +63,7 @@ pub(super) fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
     let (id, peer) = (body.integer("id")?, body.text("peer")?);
     let status = ask.family.edge.broker.status();
     match body.text("operation")?.to_ascii_lowercase().as_str() {
-        _ if id <= 0 => return bad("id should be greater than 0"),
+        "add" | "remove" if id <= 0 => return bad("id should be greater than 0"),
         "add" if peer.is_empty() => return bad("peer should NOT be empty"),
         "add" => {
             let addr = peer.split_once("://").map_or(peer.as_str(), |(_, addr)| addr);

@@ -39,6 +39,15 @@ pub(super) enum Route {
     ChangeSettings,
     /// `GET /quorate/v1/kvrocks/observers`.
     Observers,
+    /// `POST /quorate/v1/kvrocks/load` with `{"namespace","cluster"}`, answers
+    /// `{"loaded","version"}`.
+    Load,
+    /// `GET /quorate/v1/kvrocks/export`, answers every key of the original's store with its value.
+    Export,
+    /// `GET /quorate/v1/kvrocks/status`.
+    Status,
+    /// `GET /quorate/v1/kvrocks/status/N/C`.
+    ClusterStatus(ClusterKey),
 }
 
 /// A request about one cluster.
@@ -86,6 +95,54 @@ pub(super) enum ClusterRoute {
     Password,
 }
 
+impl Route {
+    /// The path with names in place of what varies, as the original writes it.
+    pub(super) const fn pattern(&self) -> &'static str {
+        match self {
+            Self::Namespaces | Self::CreateNamespace => "/api/v1/namespaces",
+            Self::Namespace(_) | Self::DeleteNamespace(_) => "/api/v1/namespaces/:namespace",
+            Self::Clusters(_) | Self::CreateCluster(_) => "/api/v1/namespaces/:namespace/clusters",
+            Self::Cluster(_, route) => route.pattern(),
+            Self::Leader => "/api/v1/controller/leader",
+            Self::Peers | Self::ChangePeers => "/api/v1/raft/peers",
+            Self::Settings | Self::ChangeSettings => "/quorate/v1/kvrocks/settings",
+            Self::Observers => "/quorate/v1/kvrocks/observers",
+            Self::Load => "/quorate/v1/kvrocks/load",
+            Self::Export => "/quorate/v1/kvrocks/export",
+            Self::Status => "/quorate/v1/kvrocks/status",
+            Self::ClusterStatus(_) => "/quorate/v1/kvrocks/status/:namespace/:cluster",
+        }
+    }
+}
+
+/// Joins the prefix of a cluster with the rest of a pattern.
+macro_rules! of_cluster {
+    ($rest:literal) => {
+        concat!("/api/v1/namespaces/:namespace/clusters/:cluster", $rest)
+    };
+}
+
+impl ClusterRoute {
+    const fn pattern(&self) -> &'static str {
+        match self {
+            Self::Show | Self::Delete => of_cluster!(""),
+            Self::Import => of_cluster!("/import"),
+            Self::Migrate => of_cluster!("/migrate"),
+            Self::Shards | Self::AddShard => of_cluster!("/shards"),
+            Self::Shard(_) | Self::RemoveShard(_) => of_cluster!("/shards/:shard"),
+            Self::FailOver(_) => of_cluster!("/shards/:shard/failover"),
+            Self::Nodes(_) | Self::AddNode(_) => of_cluster!("/shards/:shard/nodes"),
+            Self::RemoveNode(..) => of_cluster!("/shards/:shard/nodes/:id"),
+            Self::Migrations | Self::QueueMigrations => of_cluster!("/migrations"),
+            Self::Migration(_) | Self::CancelMigration(_) => of_cluster!("/migrations/:job"),
+            Self::RetryMigration(_) => of_cluster!("/migrations/:job/retry"),
+            Self::Failovers => of_cluster!("/failovers"),
+            Self::Sync => of_cluster!("/sync"),
+            Self::Password => of_cluster!("/password"),
+        }
+    }
+}
+
 /// What a path came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -116,6 +173,10 @@ fn exact(method: &Method, path: &str) -> Option<Route> {
             ("GET", "/settings") => Route::Settings,
             ("PUT", "/settings") => Route::ChangeSettings,
             ("GET", "/observers") => Route::Observers,
+            ("POST", "/load") => Route::Load,
+            ("GET", "/export") => Route::Export,
+            ("GET", "/status") => Route::Status,
+            ("GET", rest) => Route::ClusterStatus(named(rest.strip_prefix("/status/")?)?),
             _ => return None,
         });
     }
@@ -141,6 +202,14 @@ fn exact(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["raft", "peers"]) => Route::ChangePeers,
         _ => return None,
     })
+}
+
+/// A cluster named by its namespace and its name.
+fn named(path: &str) -> Option<ClusterKey> {
+    let (namespace, name) = path.split_once('/')?;
+    let (namespace, name) = (decode(namespace)?, decode(name)?);
+    let is_name = !namespace.is_empty() && !name.is_empty();
+    is_name.then(|| ClusterKey { namespace: namespace.into_owned(), name: name.into_owned() })
 }
 
 fn of_cluster(method: &str, rest: &[&str]) -> Option<ClusterRoute> {

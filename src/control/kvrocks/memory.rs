@@ -14,16 +14,16 @@ const DRIFT_ROUNDS: u64 = 2;
 
 /// Attempts that failed in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tries {
+pub(super) struct Tries {
     /// How many.
-    pub failed: u32,
+    pub(super) failed: u32,
     /// When the next one is due, milliseconds since the Unix epoch.
-    pub next_ms: u64,
+    pub(super) next_ms: u64,
 }
 
 impl Tries {
     /// Notes a failed attempt: the next is due after a pause that grows up to `pause_ms_max`.
-    pub fn fail(&mut self, now_ms: u64, pause_ms_max: u64) {
+    pub(super) fn fail(&mut self, now_ms: u64, pause_ms_max: u64) {
         let pause_ms = PAUSE_MS_MIN << self.failed.min(16);
         self.failed += 1;
         self.next_ms = now_ms + pause_ms.min(pause_ms_max.min(PAUSE_MS_MAX));
@@ -32,36 +32,44 @@ impl Tries {
 
 /// The leader's memory of one cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub(super) struct Memory {
     /// Pushes that failed or changed nothing, by node.
-    pub pushes: BTreeMap<String, Tries>,
+    pub(super) pushes: BTreeMap<String, Tries>,
     /// First probe that found the view of a node wrong, by node.
-    pub drifts: BTreeMap<String, u64>,
+    pub(super) drifts: BTreeMap<String, u64>,
     /// Failovers that came to nothing, by the dead master.
-    pub failovers: BTreeMap<String, Tries>,
+    pub(super) failovers: BTreeMap<String, Tries>,
     /// Orders to migrate given in this term, by job and attempt.
-    pub orders: BTreeMap<(u64, u32), u32>,
+    pub(super) orders: BTreeMap<(u64, u32), u32>,
     /// When a running job was last asked to end, milliseconds, by job.
-    pub stops: BTreeMap<u64, u64>,
-    /// Versions of the record and of the nodes that were found not to go together.
-    pub not_adopted: Option<(u64, i64)>,
+    pub(super) stops: BTreeMap<u64, u64>,
+    /// Versions of the record and of the nodes that were found not to go together, and the probe
+    /// that found it.
+    pub(super) not_adopted: Option<(u64, i64, u64)>,
 }
 
 impl Memory {
     /// Whether a push to the node is due.
     #[must_use]
-    pub fn may_push(&self, node_id: &str, now_ms: u64) -> bool {
+    pub(super) fn may_push(&self, node_id: &str, now_ms: u64) -> bool {
         self.pushes.get(node_id).is_none_or(|tries| tries.next_ms <= now_ms)
+    }
+
+    /// When the next thing that was put off is due.
+    #[must_use]
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        let tries = self.pushes.values().chain(self.failovers.values());
+        tries.map(|tries| tries.next_ms).min()
     }
 
     /// Whether the source of this attempt may have been given the order.
     #[must_use]
-    pub fn was_ordered(&self, job: &Job) -> bool {
+    pub(super) fn was_ordered(&self, job: &Job) -> bool {
         self.orders.contains_key(&(job.id, job.attempt))
     }
 
     /// Forgets jobs and nodes that are no more.
-    pub fn retain(&mut self, is_node: impl Fn(&str) -> bool, is_job: impl Fn(u64) -> bool) {
+    pub(super) fn retain(&mut self, is_node: impl Fn(&str) -> bool, is_job: impl Fn(u64) -> bool) {
         self.pushes.retain(|id, _| is_node(id));
         self.drifts.retain(|id, _| is_node(id));
         self.failovers.retain(|id, _| is_node(id));
@@ -71,7 +79,7 @@ impl Memory {
 }
 
 /// Whether a node's view has been wrong for long enough; notes when it began.
-pub fn drift_is_old(memory: &mut Memory, node_id: &str, round: u64) -> bool {
+pub(super) fn drift_is_old(memory: &mut Memory, node_id: &str, round: u64) -> bool {
     let since = *memory.drifts.entry(node_id.to_owned()).or_insert(round);
     round.saturating_sub(since) + 1 >= DRIFT_ROUNDS
 }

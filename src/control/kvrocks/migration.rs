@@ -3,46 +3,47 @@
 //! A source keeps the lines of its last migration after the end and forgets them when it restarts,
 //! so what it says is always matched with slots and destination, and its silence means nothing.
 
-use crate::domain::kvrocks::{
-    command::MigrationOutcome,
-    model::{Cluster, Job, Phase},
-};
-
-use super::{
-    info::{ClusterInfo, Migrating},
-    sight::Probed,
+use crate::{
+    domain::kvrocks::{
+        command::MigrationOutcome,
+        model::{Cluster, Job, Phase},
+    },
+    observe::kvrocks::{
+        info::{ClusterInfo, Importing, Migrating},
+        sight::Probed,
+    },
 };
 
 /// Longest time until the source has taken the order, milliseconds.
-pub const ORDER_MS_MAX: u64 = 30_000;
+pub(super) const ORDER_MS_MAX: u64 = 30_000;
 /// Time after the order in which the source may not show it yet, milliseconds.
-pub const SHOW_MS_MAX: u64 = 3_000;
+pub(super) const SHOW_MS_MAX: u64 = 3_000;
 /// Time between two attempts to stop a running migration, milliseconds.
-pub const STOP_MS: u64 = 5_000;
+pub(super) const STOP_MS: u64 = 5_000;
 
 /// What both ends said just now.
 #[derive(Clone, Copy, Debug)]
-pub struct Ends<'a> {
+pub(super) struct Ends<'a> {
     /// The source.
-    pub source: &'a Probed,
+    pub(super) source: &'a Probed,
     /// The destination.
-    pub target: &'a Probed,
+    pub(super) target: &'a Probed,
 }
 
 /// What the leader remembers of the attempt.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
+pub(super) struct Known {
     /// Milliseconds since the Unix epoch.
-    pub now_ms: u64,
+    pub(super) now_ms: u64,
     /// Orders given for this attempt in this term.
-    pub orders: u32,
+    pub(super) orders: u32,
     /// When it was last asked to end.
-    pub stopped_ms: Option<u64>,
+    pub(super) stopped_ms: Option<u64>,
 }
 
 /// The next thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Look again later.
     Wait,
     /// Give the source the order.
@@ -57,7 +58,7 @@ pub enum Next {
 
 /// Decides.
 #[must_use]
-pub fn next(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
+pub(super) fn next(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
     match job.phase {
         Phase::Pending => pending(cluster, job, ends, known),
         Phase::Running => running(cluster, job, ends, known),
@@ -97,9 +98,7 @@ fn pending(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
 }
 
 fn running(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
-    let failed = |error: &str| {
-        Next::End(MigrationOutcome::Failed { error: error.to_owned() })
-    };
+    let failed = |error: &str| Next::End(MigrationOutcome::Failed { error: error.to_owned() });
     let has_arrived = has_arrived(cluster, job, ends.target);
     let source = match ends.source {
         Probed::Answered { info, .. } => info,
@@ -144,7 +143,7 @@ const fn info(probed: &Probed) -> Option<&ClusterInfo> {
 }
 
 /// The source's lines, if they are about this job.
-pub fn matching<'a>(info: &'a ClusterInfo, job: &Job) -> Option<&'a Migrating> {
+pub(super) fn matching<'a>(info: &'a ClusterInfo, job: &Job) -> Option<&'a Migrating> {
     let seen = info.migrating.as_ref();
     seen.filter(|seen| seen.range == job.range && seen.destination == job.target_node)
 }
@@ -163,9 +162,7 @@ fn has_arrived(cluster: &Cluster, job: &Job, target: &Probed) -> bool {
             && earlier.target_node == job.target_node
     });
     let import = info(target).and_then(|info| info.importing.as_ref());
-    let is_there = |import: &super::info::Importing| {
-        import.range == job.range && import.state == "success"
-    };
+    let is_there = |import: &Importing| import.range == job.range && import.state == "success";
     !had_before && import.is_some_and(is_there)
 }
 
@@ -175,7 +172,7 @@ fn was_promoted(cluster: &Cluster, job: &Job) -> bool {
 
 /// What a refused order means.
 #[must_use]
-pub fn refused(job: &Job, source: &Probed, error: &str) -> Next {
+pub(super) fn refused(job: &Job, source: &Probed, error: &str) -> Next {
     let seen = info(source).and_then(|info| matching(info, job));
     let has_moved = seen.is_some_and(|seen| seen.state == "success");
     // The answer to an earlier order was lost, and the source still holds the slots as given away.

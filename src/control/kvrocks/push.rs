@@ -5,34 +5,39 @@
 //! that no write is taken that its successor does not have. And while slots are on their way, their
 //! two masters are left alone: a new version would end the import.
 
-use crate::domain::kvrocks::{
-    model::{Cluster, Node, Phase, Role},
-    slots,
+use crate::{
+    domain::kvrocks::{
+        model::{Cluster, Node, Phase, Role},
+        slots,
+    },
+    observe::kvrocks::sight::{Sight, SightMap},
 };
 
-use super::{
-    memory::{Memory, drift_is_old},
-    sight::{Sight, SightMap},
-};
+use super::memory::{Memory, drift_is_old};
 
 /// One node to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
+pub(super) struct Push {
     /// The node.
-    pub node_id: String,
+    pub(super) node_id: String,
     /// Over whatever it has: its view is wrong although its version is right, or an operator wants
     /// it.
-    pub is_forced: bool,
+    pub(super) is_forced: bool,
     /// Why, for the log.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 /// Nodes to be told, in steps: a step is taken when the one before is over, whatever came of it.
-pub type Steps = Vec<Vec<Push>>;
+pub(super) type Steps = Vec<Vec<Push>>;
 
 /// Plans what is due now. A node that does not answer is told when it does.
 #[must_use]
-pub fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u64) -> Steps {
+pub(super) fn plan(
+    cluster: &Cluster,
+    sights: &SightMap,
+    memory: &mut Memory,
+    now_ms: u64,
+) -> Steps {
     let mut due = Vec::new();
     for (index, node) in cluster.nodes() {
         let Some(sight) = sights.get(&node.id) else { continue };
@@ -46,15 +51,34 @@ pub fn plan(cluster: &Cluster, sights: &SightMap, memory: &mut Memory, now_ms: u
     in_steps(cluster, sights, due)
 }
 
-/// Plans a push to every node, because somebody asked for it.
-#[must_use]
-pub fn plan_all(cluster: &Cluster, sights: &SightMap, is_forced: bool) -> Steps {
-    let push = |(_, node): (usize, &Node)| Push {
-        node_id: node.id.clone(),
-        is_forced,
-        reason: "asked for".to_owned(),
+/// Nodes that had trouble and are as they ought to be now.
+pub(super) fn relieved<'a>(cluster: &'a Cluster, sights: &SightMap) -> Vec<&'a str> {
+    let is_relieved = |(index, node): &(usize, &'a Node)| {
+        let wanted = Wanted::new(cluster, *index, node);
+        sights.get(&node.id).is_some_and(|sight| {
+            let is_there = sight.epoch() == Some(wanted.version);
+            sight.trouble.is_some() && is_there && wanted.fault(node, sight).is_none()
+        })
     };
-    in_steps(cluster, sights, cluster.nodes().map(push).collect())
+    cluster.nodes().filter(is_relieved).map(|(_, node)| node.id.as_str()).collect()
+}
+
+/// Plans a push to every node, because somebody asked for it. Only force disturbs a migration.
+#[must_use]
+pub(super) fn plan_all(
+    cluster: &Cluster,
+    sights: &SightMap,
+    memory: &Memory,
+    is_forced: bool,
+) -> Steps {
+    let is_told = |node: &Node| {
+        let sight = sights.get(&node.id);
+        is_forced || sight.is_none_or(|sight| !is_held(cluster, node, sight, memory))
+    };
+    let nodes = cluster.nodes().map(|(_, node)| node).filter(|node| is_told(node));
+    let push =
+        |node: &Node| Push { node_id: node.id.clone(), is_forced, reason: "asked for".to_owned() };
+    in_steps(cluster, sights, nodes.map(push).collect())
 }
 
 /// What a node ought to say of itself.
@@ -89,6 +113,7 @@ impl<'a> Wanted<'a> {
         let fault = if epoch == self.version { self.fault(node, sight) } else { None };
         let Some(fault) = fault else {
             memory.drifts.remove(&node.id);
+            memory.pushes.remove(&node.id);
             return None;
         };
         // A push takes a moment to show; what stays wrong is repaired.
@@ -104,11 +129,7 @@ impl<'a> Wanted<'a> {
         if info.slots_assigned < self.slots {
             return Some(format!("it knows owners of {} slots", info.slots_assigned));
         }
-        let replication = match &sight.probed {
-            super::sight::Probed::Answered { replication, .. } => replication.as_ref(),
-            _ => None,
-        };
-        if let Some(said) = replication {
+        if let Some(said) = sight.said() {
             if said.role != node.role {
                 return Some(format!("it calls itself {}", said.role.as_str()));
             }
@@ -148,17 +169,16 @@ fn step_of(cluster: &Cluster, sights: &SightMap, node_id: &str) -> usize {
         was_tried && !job.phase.is_active() && job.phase != Phase::Succeeded
     });
     let sight = sights.get(node_id);
-    let is_importing = sight.and_then(Sight::info).is_some_and(|info| {
-        info.importing.as_ref().is_some_and(|import| import.state == "start")
-    });
+    let is_importing = sight
+        .and_then(Sight::info)
+        .is_some_and(|info| info.importing.as_ref().is_some_and(|import| import.state == "start"));
     let node = cluster.nodes().find(|(_, node)| node.id == node_id).map(|(_, node)| node);
     let said = sight.and_then(|sight| sight.replication.as_ref());
     let is_demoted = node.is_some_and(|node| node.role == Role::Slave)
         && said.is_some_and(|said| said.role == Role::Master);
     // Whoever gives slots away deletes their keys: it is told last.
-    let gave = cluster.jobs.iter().any(|job| {
-        job.phase == Phase::Succeeded && job.source_node == node_id
-    });
+    let gave =
+        cluster.jobs.iter().any(|job| job.phase == Phase::Succeeded && job.source_node == node_id);
     match () {
         () if ended_badly || is_importing => 0,
         () if is_demoted => 1,

@@ -32,7 +32,7 @@ impl State {
             }
             Command::FailOver(command) => self.fail_over(context, command),
             Command::MoveSlots { cluster, range, target } => {
-                self.move_slots(&cluster, range, target)
+                self.move_slots(context, &cluster, range, target)
             }
             Command::StartMigration { cluster, range, target } => {
                 self.start_migration(context, &cluster, range, target)

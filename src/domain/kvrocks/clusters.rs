@@ -145,6 +145,11 @@ impl State {
         name::judge_namespace(&key.namespace)?;
         name::judge_cluster(&key.name)?;
         record.name.clone_from(&key.name);
+        if let Ok(have) = self.find(key)
+            && have.is_same_record(&record)
+        {
+            return Ok(Reply::Cluster(Box::new(have.as_ref().clone())));
+        }
         self.admit_cluster(key, &record)?;
         self.put(key, record.clone());
         Ok(Reply::Cluster(Box::new(record)))
@@ -157,7 +162,7 @@ impl State {
         }
         let addresses: Vec<&str> = cluster.nodes().map(|(_, node)| node.addr.as_str()).collect();
         self.judge_unused(&addresses)?;
-        cluster.validate()?;
+        cluster.admit()?;
         if let Some((_, node)) =
             cluster.nodes().find(|(_, node)| self.node_ids.contains_key(&node.id))
         {
@@ -218,29 +223,62 @@ fn take_over_migration(
 ) {
     let is_master = |shard: &Shard| shard.master().is_some_and(|node| node.id == target_node);
     let Some(target) = cluster.shards.iter().position(is_master) else { return };
-    let is_owned = cluster.shards[source].slots.iter().any(|have| have.contains(range));
-    if target == source || !is_owned || cluster.is_migrating(source) || cluster.is_migrating(target)
-    {
-        return;
+    cluster.take_over(source, range, target, context.time_ms);
+}
+
+impl Cluster {
+    /// Makes a running job of a migration that is going on already; false, and nothing done, if it
+    /// cannot be: the slots are not the source's, or one of the shards takes part in another.
+    pub fn take_over(
+        &mut self,
+        source: usize,
+        range: SlotRange,
+        target: usize,
+        time_ms: u64,
+    ) -> bool {
+        let master = |shard: Option<&Shard>| shard?.master().map(|node| node.id.clone());
+        let (Some(source_node), Some(target_node)) =
+            (master(self.shards.get(source)), master(self.shards.get(target)))
+        else {
+            return false;
+        };
+        let is_owned = self.shards[source].slots.iter().any(|have| have.contains(range));
+        let is_busy = self.is_migrating(source) || self.is_migrating(target);
+        if target == source || !is_owned || is_busy {
+            return false;
+        }
+        let id = self.take_id();
+        self.shards[source].mark = Some(Mark { range, target: target as u64, job: id });
+        self.jobs.push(Job {
+            id,
+            range,
+            target: target as u64,
+            source: Some(source as u64),
+            source_node,
+            target_node,
+            phase: Phase::Running,
+            attempt: 1,
+            attempts_max: 1,
+            is_cancel_requested: false,
+            queued_ms: time_ms,
+            started_ms: time_ms,
+            accepted_ms: time_ms,
+            ended_ms: 0,
+            error: String::new(),
+        });
+        true
     }
-    let id = cluster.take_id();
-    let source_node = cluster.shards[source].master().map(|node| node.id.clone());
-    cluster.shards[source].mark = Some(Mark { range, target: target as u64, job: id });
-    cluster.jobs.push(Job {
-        id,
-        range,
-        target: target as u64,
-        source: Some(source as u64),
-        source_node: source_node.unwrap_or_default(),
-        target_node: target_node.to_owned(),
-        phase: Phase::Running,
-        attempt: 1,
-        attempts_max: 1,
-        is_cancel_requested: false,
-        queued_ms: context.time_ms,
-        started_ms: context.time_ms,
-        accepted_ms: context.time_ms,
-        ended_ms: 0,
-        error: String::new(),
-    });
+
+    /// Whether both stand for the same record of an export: all that the original stores is equal;
+    /// what only this program remembers does not matter.
+    #[must_use]
+    pub fn is_same_record(&self, other: &Self) -> bool {
+        let is_same = |(mine, its): (&Shard, &Shard)| {
+            let way = |shard: &Shard| shard.mark.map(|mark| (mark.range, mark.target));
+            mine.nodes == its.nodes && mine.slots == its.slots && way(mine) == way(its)
+        };
+        (&self.name, self.version) == (&other.name, other.version)
+            && self.shards.len() == other.shards.len()
+            && self.shards.iter().zip(&other.shards).all(is_same)
+    }
 }

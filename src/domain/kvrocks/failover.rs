@@ -9,7 +9,7 @@ use super::{
 use crate::domain::Context;
 
 /// Failovers a cluster remembers.
-const FAILOVERS_MAX: usize = 32;
+pub(super) const FAILOVERS_MAX: usize = 32;
 
 impl State {
     pub(super) fn fail_over(

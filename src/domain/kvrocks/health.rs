@@ -7,6 +7,8 @@ use crate::domain::Context;
 
 /// Most dead nodes in one report.
 pub(super) const DOWN_MAX: usize = 20_000;
+/// Most observers; far more than replicas can be.
+pub(super) const OBSERVERS_MAX: usize = 64;
 /// Longest error text kept of a report, bytes.
 const ERROR_BYTES_MAX: usize = 256;
 
@@ -31,8 +33,7 @@ impl Verdict {
 /// own network is the likelier fault (safe mode, spec 4.2).
 #[must_use]
 pub fn is_sighted(observer: &Observer, settings: &Settings, now_ms: u64) -> bool {
-    let ttl_ms = settings.ping_interval_ms.saturating_mul(settings.observer_ttl_intervals);
-    if observer.time_ms.saturating_add(ttl_ms) < now_ms || observer.probed == 0 {
+    if !is_fresh(observer, settings, now_ms) || observer.probed == 0 {
         return false;
     }
     if observer.failed >= observer.probed {
@@ -41,6 +42,13 @@ pub fn is_sighted(observer: &Observer, settings: &Settings, now_ms: u64) -> bool
     let is_large = observer.probed > settings.min_alive_size;
     let share_max = observer.probed.saturating_mul(settings.failure_share_max_percent);
     !is_large || observer.failed.saturating_mul(100) <= share_max
+}
+
+/// Whether an observer's report is young enough to count.
+#[must_use]
+pub fn is_fresh(observer: &Observer, settings: &Settings, now_ms: u64) -> bool {
+    let ttl_ms = settings.ping_interval_ms.saturating_mul(settings.observer_ttl_intervals);
+    observer.time_ms.saturating_add(ttl_ms) >= now_ms
 }
 
 /// What the observers say of a node at `now_ms`.
@@ -76,6 +84,11 @@ impl State {
             .collect();
         let report = Observer { time_ms: context.time_ms, probed, failed, down };
         self.observers.insert(observer, Arc::new(report));
+        if self.observers.len() > OBSERVERS_MAX {
+            let stalest = self.observers.iter().min_by_key(|(_, seen)| seen.time_ms);
+            let stalest = stalest.map(|(id, _)| *id);
+            stalest.map(|id| self.observers.remove(&id));
+        }
         Ok(Reply::Done)
     }
 

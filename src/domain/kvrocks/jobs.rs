@@ -10,9 +10,9 @@ use super::{
 use crate::domain::Context;
 
 /// Ended jobs a cluster remembers.
-const ENDED_MAX: usize = 64;
+pub(super) const ENDED_MAX: usize = 64;
 /// Longest error text kept of a job, bytes.
-const ERROR_BYTES_MAX: usize = 512;
+pub(super) const ERROR_BYTES_MAX: usize = 512;
 
 impl Cluster {
     /// Jobs that wait or go on.
@@ -87,6 +87,7 @@ impl Cluster {
                 }
             }
         }
+        self.forget_old_jobs();
     }
 
     fn begin(&mut self, context: &Context<'_>, at: usize, source: usize, target: usize) {
@@ -141,7 +142,6 @@ impl Cluster {
             job.ended_ms = context.time_ms;
         }
         self.start_jobs(context);
-        self.forget_old_jobs();
     }
 
     /// The slots go over, if they are still where the job found them.
@@ -163,7 +163,7 @@ impl Cluster {
     }
 
     /// Keeps the last few of the ended jobs.
-    pub(super) fn forget_old_jobs(&mut self) {
+    fn forget_old_jobs(&mut self) {
         let ended = self.jobs.iter().filter(|job| job.phase.is_over()).count();
         let mut excess = ended.saturating_sub(ENDED_MAX);
         self.jobs.retain(|job| {

@@ -9,13 +9,14 @@ use super::{
 use crate::domain::Context;
 
 /// Most jobs of a cluster that wait or go on.
-const JOBS_MAX: usize = 1_024;
+pub(super) const JOBS_MAX: usize = 1_024;
 /// Most attempts of one job.
-const ATTEMPTS_MAX: u32 = 100;
+pub(super) const ATTEMPTS_MAX: u32 = 100;
 
 impl State {
     pub(super) fn move_slots(
         &mut self,
+        context: &Context<'_>,
         key: &ClusterKey,
         range: SlotRange,
         target: i64,
@@ -28,6 +29,8 @@ impl State {
         }
         cluster.give(range, source, target);
         cluster.version += 1;
+        // A waiting job may find its slots at a shard that is idle.
+        cluster.start_jobs(context);
         self.put(key, cluster.clone());
         Ok(Reply::Cluster(Box::new(cluster)))
     }
@@ -49,6 +52,10 @@ impl State {
         judge_room(&cluster, 1)?;
         let job = cluster.queue(context, range, target, 1);
         cluster.start_jobs(context);
+        // A job that waits may have gone first.
+        if !cluster.job(job).is_some_and(|job| job.phase.is_active()) {
+            return Err(Rejection::ShardMigrating);
+        }
         self.put(key, cluster.clone());
         Ok(Reply::MigrationBegun { job, cluster: Box::new(cluster) })
     }
@@ -135,7 +142,6 @@ impl State {
         }
         // What it stood in the way of may begin.
         cluster.start_jobs(context);
-        cluster.forget_old_jobs();
         self.put(key, cluster);
         Ok(Reply::Done)
     }

@@ -9,14 +9,22 @@ mod apply;
 pub mod candidate;
 mod clusters;
 pub mod command;
+#[cfg(test)]
+mod damage_test;
 mod failover;
+#[cfg(test)]
+mod golden_test;
 mod health;
+#[cfg(test)]
+mod invariant_test;
 mod jobs;
 mod migration;
 pub mod model;
 pub mod name;
 mod namespaces;
 pub mod nodes_text;
+#[cfg(test)]
+mod property_test;
 pub mod query;
 pub mod record;
 pub mod reject;
@@ -28,8 +36,6 @@ pub mod settings;
 mod shards;
 pub mod slots;
 mod state;
-#[cfg(test)]
-mod state_test;
 mod sync;
 pub mod topology;
 mod validate;

@@ -27,6 +27,13 @@ pub fn cluster_names(state: &State, namespace: &str) -> Option<Vec<String>> {
     Some(state.namespaces.get(namespace)?.keys().cloned().collect())
 }
 
+/// Whether two states are the same one: no command of the family was carried out in between. Costs
+/// nothing; may say no of states that are equal.
+#[must_use]
+pub fn is_untouched(before: &State, now: &State) -> bool {
+    before.namespaces.ptr_eq(&now.namespaces) && before.observers.ptr_eq(&now.observers)
+}
+
 /// A cluster; sharing it costs nothing.
 #[must_use]
 pub fn cluster(state: &State, key: &ClusterKey) -> Option<Arc<Cluster>> {
@@ -48,6 +55,12 @@ pub fn owner_of_address<'a>(state: &'a State, addr: &str) -> Option<&'a ClusterK
     state.addresses.get(addr)
 }
 
+/// The cluster that has a node with this id.
+#[must_use]
+pub fn owner_of_node<'a>(state: &'a State, id: &str) -> Option<&'a ClusterKey> {
+    state.node_ids.get(id)
+}
+
 /// The replicated settings.
 #[must_use]
 pub const fn settings(state: &State) -> &Settings {
@@ -59,7 +72,7 @@ pub fn observers(state: &State) -> impl Iterator<Item = (u64, &Arc<Observer>)> {
     state.observers.iter().map(|(id, observer)| (*id, observer))
 }
 
-pub use super::health::{Verdict, is_sighted, verdict};
+pub use super::health::{Verdict, is_fresh, is_sighted, verdict};
 
 /// What [`Command::CreateCluster`](super::Command::CreateCluster) judges before the nodes of the
 /// new cluster are asked (spec 3.1).

@@ -498,7 +498,7 @@ fn a_failover_ends_the_migrations_of_its_shard() {
 }
 
 /// The cluster of the fixture as its nodes would tell it, at another version.
-fn told(cluster: &Cluster, version: u64) -> Topology {
+pub(super) fn told(cluster: &Cluster, version: u64) -> Topology {
     let node = |node: &super::model::Node| TopologyNode {
         id: node.id.clone(),
         addr: node.addr.clone(),

@@ -43,13 +43,31 @@ impl State {
             self.node_ids.insert(node.id.clone(), key.clone());
         }
         let clusters = self.namespaces.entry(key.namespace.clone()).or_default();
-        clusters.insert(key.name.clone(), Arc::new(cluster));
+        let old = clusters.insert(key.name.clone(), Arc::new(cluster));
+        self.forget_reports(old.as_deref());
     }
 
     /// Takes a cluster out.
     pub(super) fn take(&mut self, key: &ClusterKey) -> Option<Arc<Cluster>> {
         self.unindex(key);
-        self.namespaces.get_mut(&key.namespace)?.remove(&key.name)
+        let old = self.namespaces.get_mut(&key.namespace)?.remove(&key.name);
+        self.forget_reports(old.as_deref());
+        old
+    }
+
+    /// Forgets what observers said of nodes that are gone, so that a node that comes back under
+    /// its old id is judged anew.
+    fn forget_reports(&mut self, old: Option<&Cluster>) {
+        let nodes = old.into_iter().flat_map(Cluster::nodes);
+        for (_, node) in nodes.filter(|(_, node)| !self.node_ids.contains_key(&node.id)) {
+            let told = self.observers.iter().filter(|(_, seen)| seen.down.contains_key(&node.id));
+            let told: Vec<u64> = told.map(|(id, _)| *id).collect();
+            for id in told {
+                if let Some(observer) = self.observers.get_mut(&id) {
+                    Arc::make_mut(observer).down.remove(&node.id);
+                }
+            }
+        }
     }
 
     fn unindex(&mut self, key: &ClusterKey) {

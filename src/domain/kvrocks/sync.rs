@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Rejection, Reply, Secret, State,
+    clusters::NODES_MAX,
     command::{ClusterKey, MigrationOutcome},
     health::cut,
-    model::{Cluster, Node, Role, Shard, Sync},
+    model::{Cluster, Job, Mark, Node, Phase, Role, Shard, Sync},
     settings::AdoptPolicy,
     topology::{Topology, TopologyNode, TopologyShard},
 };
@@ -14,6 +15,8 @@ use crate::domain::Context;
 
 /// Longest error text kept of a push, bytes.
 const ERROR_BYTES_MAX: usize = 256;
+/// Longest address kept of a push, bytes.
+const ADDRESS_BYTES_MAX: usize = 264;
 
 impl State {
     pub(super) fn adopt_topology(
@@ -32,7 +35,7 @@ impl State {
         cluster.version = topology.version;
         cluster.shards = adopted_shards(context, old, topology);
         rewire_jobs(context, old, &mut cluster);
-        cluster.validate()?;
+        cluster.admit()?;
         self.put(key, cluster);
         Ok(Reply::Done)
     }
@@ -86,7 +89,11 @@ impl State {
         mut failures: Vec<(String, String)>,
     ) -> Result<Reply, Rejection> {
         let mut cluster = self.find(key)?.as_ref().clone();
-        failures.iter_mut().for_each(|(_, error)| cut(error, ERROR_BYTES_MAX));
+        failures.truncate(NODES_MAX);
+        for (addr, error) in &mut failures {
+            cut(addr, ADDRESS_BYTES_MAX);
+            cut(error, ERROR_BYTES_MAX);
+        }
         match cluster.sync.as_mut().filter(|sync| sync.id == id && sync.failures.is_none()) {
             Some(sync) => sync.failures = Some(failures),
             None => return Err(Rejection::SyncNotFound),
@@ -179,34 +186,56 @@ fn rewire_jobs(context: &Context<'_>, old: &Cluster, cluster: &mut Cluster) {
         job.source = source;
     }
     cluster.jobs = jobs;
-    let active: Vec<_> = cluster.active_jobs().cloned().collect();
-    for job in active {
+    let is_kept = |job: &&Job| !lost.contains(&job.id);
+    let active: Vec<Job> = cluster.active_jobs().filter(is_kept).cloned().collect();
+    for job in lost {
+        refuse(context, cluster, job);
+    }
+    let mut taking_part = BTreeSet::new();
+    for job in &active {
         let target = usize::try_from(job.target).unwrap_or(usize::MAX);
-        let source = cluster.source_for(job.range, target);
-        let is_owned = source.as_ref().is_ok_and(|index| Some(*index as u64) == job.source);
-        if let Some(shard) =
-            job.source.and_then(|index| cluster.shards.get_mut(usize::try_from(index).ok()?))
-        {
-            let mark = super::model::Mark { range: job.range, target: job.target, job: job.id };
-            shard.mark = Some(mark);
-        }
-        if source == Err(Rejection::SameShard) && !lost.contains(&job.id) {
-            finish_moved(context, cluster, job.id);
-        } else if !is_owned || lost.contains(&job.id) {
-            let error = "the nodes have another topology".to_owned();
-            cluster.conclude(context, job.id, MigrationOutcome::Refused { error });
+        match cluster.source_for(job.range, target) {
+            Err(Rejection::SameShard) => finish_moved(context, cluster, job.id),
+            // Shards that were two may be one by now, and take part in one migration only.
+            Ok(source)
+                if is_as_begun(cluster, job, (source, target))
+                    && taking_part.is_disjoint(&BTreeSet::from([source, target])) =>
+            {
+                taking_part.extend([source, target]);
+                let mark = Mark { range: job.range, target: job.target, job: job.id };
+                cluster.shards[source].mark = Some(mark);
+            }
+            _ => refuse(context, cluster, job.id),
         }
     }
     cluster.start_jobs(context);
 }
 
+/// Whether the slots and both masters are where the attempt began.
+fn is_as_begun(cluster: &Cluster, job: &Job, (source, target): (usize, usize)) -> bool {
+    let is_master = |index: usize, id: &str| {
+        cluster.shards[index].master().is_some_and(|master| master.id == id)
+    };
+    job.source == Some(source as u64)
+        && is_master(source, &job.source_node)
+        && is_master(target, &job.target_node)
+}
+
+fn refuse(context: &Context<'_>, cluster: &mut Cluster, job: u64) {
+    let error = "the nodes have another topology".to_owned();
+    if let Ok(waiting) = cluster.job_mut(job)
+        && waiting.phase == Phase::Queued
+    {
+        (waiting.phase, waiting.ended_ms, waiting.error) = (Phase::Failed, context.time_ms, error);
+        return;
+    }
+    cluster.conclude(context, job, MigrationOutcome::Refused { error });
+}
+
 /// A job whose slots the nodes have given over already.
 fn finish_moved(context: &Context<'_>, cluster: &mut Cluster, id: u64) {
-    for shard in &mut cluster.shards {
-        shard.mark.take_if(|mark| mark.job == id);
-    }
     if let Ok(job) = cluster.job_mut(id) {
-        job.phase = super::model::Phase::Succeeded;
+        job.phase = Phase::Succeeded;
         job.ended_ms = context.time_ms;
     }
 }

@@ -1,6 +1,6 @@
 //! Reads what nodes say of themselves: `CLUSTER INFO` and `INFO replication` (spec 5.4, 5.7).
 
-use crate::domain::kvrocks::{SlotRange, model::Role};
+use crate::domain::kvrocks::{SlotRange, candidate::Reading, model::Role};
 
 /// What `CLUSTER INFO` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,10 +66,8 @@ impl ClusterInfo {
             destination: text_of("destination_node"),
             state: text_of("migrating_state").to_ascii_lowercase(),
         });
-        let importing = range(["importing_slot(s)", "importing_slot"]).map(|range| Importing {
-            range,
-            state: text_of("import_state").to_ascii_lowercase(),
-        });
+        let importing = range(["importing_slot(s)", "importing_slot"])
+            .map(|range| Importing { range, state: text_of("import_state").to_ascii_lowercase() });
         Some(Self {
             epoch: field(text, "cluster_current_epoch")?.parse().ok()?,
             known_nodes: number("cluster_known_nodes").unwrap_or(0),
@@ -81,7 +79,8 @@ impl ClusterInfo {
 }
 
 impl Replication {
-    /// Reads the text; `None` if the node does not tell its role, as while it is loading.
+    /// Reads the text; `None` if the node does not tell its role and position, as while it is
+    /// loading.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (role, position) = match field(text, "role")? {
@@ -93,13 +92,22 @@ impl Replication {
             (Role::Slave, Some(host), Some(port)) => Some(format!("{host}:{port}")),
             _ => None,
         };
-        let sequence = field(text, "sequence").or_else(|| field(text, position));
+        if field(text, "loading") == Some("1") {
+            return None;
+        }
+        let number = |name: &str| field(text, name).and_then(|value| value.parse().ok());
         Some(Self {
             role,
             master,
-            sequence: sequence.and_then(|value| value.parse().ok()).unwrap_or(0),
+            sequence: number("sequence").or_else(|| number(position))?,
             is_linked: field(text, "master_link_status").map(|status| status == "up"),
         })
+    }
+}
+
+impl From<Replication> for Reading {
+    fn from(said: Replication) -> Self {
+        Self { role: said.role, sequence: said.sequence, is_linked: said.is_linked }
     }
 }
 
@@ -150,6 +158,16 @@ mod tests {
         let found = Replication::parse("role:master\r\nmaster_repl_offset:4\r\n").unwrap();
         assert_eq!((found.role, found.sequence, found.is_linked), (Role::Master, 4, None));
         assert_eq!(found.master, None);
-        assert_eq!(Replication::parse("loading:1\r\n"), None);
+        let sequence = |text: &str| Replication::parse(text).map(|found| found.sequence);
+        assert_eq!(sequence(&format!("{replica}sequence:11\r\n")), Some(11));
+        for text in [
+            "loading:1\r\n",
+            "role:master\r\n",
+            "role:master\r\nmaster_repl_offset:x\r\n",
+            "loading:1\r\nrole:master\r\nmaster_repl_offset:4\r\n",
+            "role:sentinel\r\nmaster_repl_offset:4\r\n",
+        ] {
+            assert_eq!(sequence(text), None, "{text}");
+        }
     }
 }

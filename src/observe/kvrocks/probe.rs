@@ -15,35 +15,24 @@ use crate::{
     },
 };
 
-/// How much a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Whether it is alive, and its version.
-    Shallow,
-    /// Its replication too.
-    Deep,
-}
-
 /// Where a stored node is.
 pub fn access(node: &Node) -> NodeAccess<'_> {
     NodeAccess { addr: &node.addr, password: node.password.expose() }
 }
 
 /// Probes a node (spec 4.3).
-pub async fn probe(nodes: &dyn NodeCall, node: &Node, depth: Depth, time: Duration) -> Probed {
-    let text = match nodes.call(access(node), &["CLUSTER", "INFO"], time).await {
-        Ok(text) => text,
+pub async fn probe(nodes: &dyn NodeCall, node: &Node, time: Duration) -> Probed {
+    let commands: [&[&str]; 2] = [&["CLUSTER", "INFO"], &["INFO", "replication"]];
+    let texts = match nodes.exchange(access(node), &commands, time).await {
+        Ok(texts) => texts,
         Err(error) => return judge(&error),
     };
-    let Some(info) = ClusterInfo::parse(&text) else {
-        return Probed::Refused("its CLUSTER INFO cannot be read".to_owned());
+    let [cluster, replication] = &texts[..] else {
+        return Probed::Refused("it did not answer every question".to_owned());
     };
-    if depth == Depth::Shallow {
-        return Probed::Answered { info, replication: None };
-    }
-    match nodes.call(access(node), &["INFO", "replication"], time).await {
-        Ok(text) => Probed::Answered { info, replication: Replication::parse(&text) },
-        Err(error) => judge(&error),
+    match ClusterInfo::parse(cluster) {
+        Some(info) => Probed::Answered { info, replication: Replication::parse(replication) },
+        None => Probed::Refused("its CLUSTER INFO cannot be read".to_owned()),
     }
 }
 
@@ -65,6 +54,7 @@ pub async fn compare(
     nodes: &dyn NodeCall,
     node: &Node,
     cluster: &Cluster,
+    round: u64,
     time: Duration,
 ) -> Option<Compared> {
     let text = nodes.call(access(node), &["CLUSTER", "NODES"], time).await.ok()?;
@@ -72,12 +62,15 @@ pub async fn compare(
         Ok(topology) => topology,
         Err(error) => {
             let fault = Some(error.to_string());
-            return Some(Compared { version: cluster.version, fault });
+            return Some(Compared { version: cluster.version, round, fault });
         }
     };
     let fault = difference(cluster, &topology);
-    (topology.version == cluster.version)
-        .then_some(Compared { version: cluster.version, fault })
+    (topology.version == cluster.version).then_some(Compared {
+        version: cluster.version,
+        round,
+        fault,
+    })
 }
 
 /// What is wrong with a node's view. Slots that the record gives to nobody do not matter: nodes
@@ -101,9 +94,10 @@ fn difference(cluster: &Cluster, topology: &Topology) -> Option<String> {
                 return Some(format!("it does not know {} as a replica", replica.addr));
             }
         }
-        let lacking = seen.slots.iter().fold(shard.slots.clone(), |lacking, have| {
-            slots::remove(&lacking, *have)
-        });
+        let lacking = seen
+            .slots
+            .iter()
+            .fold(shard.slots.clone(), |lacking, have| slots::remove(&lacking, *have));
         if let Some(range) = lacking.first() {
             return Some(format!("it does not know {range} as slots of {}", master.addr));
         }

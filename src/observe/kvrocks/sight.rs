@@ -36,6 +36,8 @@ pub enum Probed {
 pub struct Compared {
     /// Version of the record it was compared with; the node said the same.
     pub version: u64,
+    /// [`Sight::round`] when it was compared.
+    pub round: u64,
     /// What is wrong with it.
     pub fault: Option<String>,
 }
@@ -57,6 +59,8 @@ pub struct Sight {
     pub replication: Option<Replication>,
     /// The last comparison of its whole view.
     pub compared: Option<Compared>,
+    /// What the leader last failed to do about it; on the leader only.
+    pub trouble: Option<String>,
 }
 
 impl Sight {
@@ -65,6 +69,15 @@ impl Sight {
     pub const fn info(&self) -> Option<&ClusterInfo> {
         match &self.probed {
             Probed::Answered { info, .. } => Some(info),
+            _ => None,
+        }
+    }
+
+    /// What it says of its replication, if it answered.
+    #[must_use]
+    pub const fn said(&self) -> Option<&Replication> {
+        match &self.probed {
+            Probed::Answered { replication, .. } => replication.as_ref(),
             _ => None,
         }
     }
@@ -96,6 +109,15 @@ impl Sight {
     }
 }
 
+/// When a probe was made, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Part of a cycle over all nodes; else somebody wanted to know in between.
+    pub is_cycle: bool,
+}
+
 /// Nodes as they were last seen, by id.
 pub type SightMap = BTreeMap<String, Sight>;
 
@@ -110,8 +132,9 @@ impl Sights {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how a probe of a node went.
-    pub fn note(&self, node_id: &str, addr: &str, probed: Probed, time_ms: u64) {
+    /// Notes how a probe of a node went. Only those of a cycle count as failures, so that a node
+    /// which is asked more often is not found dead sooner.
+    pub fn note(&self, node_id: &str, addr: &str, probed: Probed, moment: Moment) {
         let probed = match probed {
             Probed::Refused(error) => Probed::Refused(shortened(error)),
             Probed::Silent(error) => Probed::Silent(shortened(error)),
@@ -122,7 +145,8 @@ impl Sights {
         let old = nodes.remove(node_id).filter(|old| old.addr == addr);
         let failures_before = old.as_ref().map_or(0, |old| old.failures);
         let failures = match &probed {
-            Probed::Silent(_) => failures_before + 1,
+            Probed::Silent(_) if moment.is_cycle => failures_before + 1,
+            Probed::Silent(_) => failures_before,
             Probed::Loading => failures_before,
             Probed::Answered { .. } | Probed::Uninitialised | Probed::Refused(_) => 0,
         };
@@ -133,20 +157,34 @@ impl Sights {
         let sight = Sight {
             addr: addr.to_owned(),
             failures,
-            round: old.as_ref().map_or(0, |old| old.round) + 1,
-            time_ms,
+            round: old.as_ref().map_or(0, |old| old.round) + u64::from(moment.is_cycle),
+            time_ms: moment.time_ms,
             replication: told.or_else(|| old.as_ref().and_then(|old| old.replication.clone())),
+            trouble: old.as_ref().and_then(|old| old.trouble.clone()),
             compared: old.and_then(|old| old.compared),
             probed,
         };
         nodes.insert(node_id.to_owned(), sight);
     }
 
-    /// Notes what the whole view of a node was found to be.
-    pub fn note_compared(&self, node_id: &str, compared: Compared) {
+    /// Notes what the whole view of a node was found to be; `None` if it has to be asked again.
+    pub fn note_compared(&self, node_id: &str, compared: Option<Compared>) {
         if let Some(sight) = self.lock().get_mut(node_id) {
-            sight.compared = Some(compared);
+            sight.compared = compared;
         }
+    }
+
+    /// Notes what could not be done about a node, or that there is nothing any more.
+    pub fn note_trouble(&self, node_id: &str, trouble: Option<String>) {
+        if let Some(sight) = self.lock().get_mut(node_id) {
+            sight.trouble = trouble.map(shortened);
+        }
+    }
+
+    /// Whether a node was never seen at this address.
+    #[must_use]
+    pub fn is_stranger(&self, node_id: &str, addr: &str) -> bool {
+        self.lock().get(node_id).is_none_or(|sight| sight.addr != addr)
     }
 
     /// Sights of some nodes, as they are now.
@@ -159,6 +197,11 @@ impl Sights {
     /// Forgets nodes that are no more.
     pub fn retain(&self, ids: &BTreeSet<&str>) {
         self.lock().retain(|id, _| ids.contains(id.as_str()));
+    }
+
+    /// Goes over all sights as they are now.
+    pub fn for_each(&self, mut visit: impl FnMut(&str, &Sight)) {
+        self.lock().iter().for_each(|(id, sight)| visit(id, sight));
     }
 }
 
@@ -174,6 +217,8 @@ fn shortened(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CYCLE: Moment = Moment { time_ms: 5, is_cycle: true };
 
     fn seen(sights: &Sights) -> (u64, u64) {
         let sight = &sights.of(["n"].into_iter())["n"];
@@ -193,11 +238,14 @@ mod tests {
             (silent(), 1),
             (Probed::Uninitialised, 0),
         ] {
-            sights.note("n", "a:1", probed.clone(), 5);
+            sights.note("n", "a:1", probed.clone(), CYCLE);
             assert_eq!(seen(&sights).0, expected, "{probed:?}");
         }
         assert_eq!(seen(&sights).1, 7);
-        sights.note("n", "a:2", silent(), 5);
+        sights.note("n", "a:1", silent(), CYCLE);
+        sights.note("n", "a:1", silent(), Moment { is_cycle: false, ..CYCLE });
+        assert_eq!(seen(&sights), (1, 8), "what is asked in between does not count");
+        sights.note("n", "a:2", silent(), CYCLE);
         assert_eq!(seen(&sights), (1, 1), "another address is another process");
     }
 
@@ -206,8 +254,8 @@ mod tests {
         let sights = Sights::default();
         let replication = Replication::parse("role:master\r\nmaster_repl_offset:4\r\n");
         let info = ClusterInfo::default();
-        sights.note("n", "a:1", Probed::Answered { info, replication: replication.clone() }, 1);
-        sights.note("n", "a:1", Probed::Silent("é".repeat(1000)), 2);
+        sights.note("n", "a:1", Probed::Answered { info, replication: replication.clone() }, CYCLE);
+        sights.note("n", "a:1", Probed::Silent("é".repeat(1000)), CYCLE);
         let sight = &sights.of(["n", "m"].into_iter())["n"];
         assert_eq!(sight.replication, replication);
         assert_eq!(sight.error().len(), ERROR_BYTES_MAX);

@@ -1,53 +1,12 @@
 //! What a node is at one moment, and the rules by which `CLUSTERX` changes it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
+    options::{Faults, Options},
     store::Store,
     topology::{self, Entry, ID_LEN, Range, Topology},
 };
-
-/// What a node is started with.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// `requirepass`; empty for none.
-    pub password: String,
-    /// `masterauth`; empty for none.
-    pub master_password: String,
-    /// `use-rsid-psync`: histories are compared before a replica goes on from its position.
-    pub compares_histories: bool,
-    /// Puts `ERR ` before errors that have a class of their own, as old servers do.
-    pub has_old_errors: bool,
-    /// Says `migrating_slot:` as servers do that know no ranges.
-    pub has_old_migrating_name: bool,
-    /// Knows `CLIENT PAUSE`.
-    pub knows_pause: bool,
-    /// Started without `cluster-enabled`.
-    pub is_standalone: bool,
-    /// Where the node file is kept; in memory if there is no directory.
-    pub dir: Option<PathBuf>,
-}
-
-/// Faults that are switched on and off from outside.
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    /// Takes commands and never answers, like a stopped process. Links stay up.
-    pub is_silent: bool,
-    /// Answers this much later.
-    pub delay_ms: u64,
-    /// Restores a full copy: cluster commands answer `LOADING`.
-    pub is_loading: bool,
-    /// So many next migrations end at once with `fail`.
-    pub failing_migrations: u32,
-    /// Migrations stay in `start` until this is taken back.
-    pub holds_migrations: bool,
-    /// So many next `SETNODES` are answered `+OK` and forgotten.
-    pub lost_pushes: u32,
-    /// So many next orders to migrate are carried out while the connection breaks.
-    pub lost_migrate_answers: u32,
-    /// Cannot reach any master.
-    pub has_no_link: bool,
-}
 
 /// Where a migration stands, as the source shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +52,25 @@ pub struct Link {
     pub heard: Option<Instant>,
 }
 
+/// How migrations are carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// `migrate-speed`: commands a second.
+    pub speed: u64,
+    /// `migrate-pipeline-size`: commands sent in one go.
+    pub pipeline: usize,
+    /// `migrate-sequence-gap`: with fewer writes than this left to send, no more are taken.
+    pub gap: usize,
+    /// `migrate-type raw-key-value`; the other one loses some kinds of keys.
+    pub is_raw: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { speed: 4096, pipeline: 16, gap: 10_000, is_raw: false }
+    }
+}
+
 /// Everything a running node knows.
 #[derive(Debug, Default)]
 pub struct Core {
@@ -130,12 +108,10 @@ pub struct Core {
     pub replicas: BTreeMap<String, u64>,
     /// Writes wait until then.
     pub paused_until: Option<Instant>,
-    /// `migrate-speed`, commands a second.
-    pub migrate_speed: u64,
+    /// What `CONFIG SET` changes of migrations; not kept over a restart.
+    pub pace: Pace,
     /// Switched faults.
     pub faults: Faults,
-    /// Commands that were carried out, oldest first, without those of clients' keys.
-    pub heard: Vec<String>,
     /// The node file, when there is no directory.
     pub file: Option<String>,
 }
@@ -151,7 +127,6 @@ impl Core {
             version: -1,
             store,
             history: format!("{port}-start"),
-            migrate_speed: 4096,
             file,
             ..Self::default()
         };
@@ -172,7 +147,7 @@ impl Core {
         }
     }
 
-    fn save_file(&mut self) {
+    pub fn save_file(&mut self) {
         let text = self.topology.file(&self.my_id, self.version);
         if let Some(dir) = &self.options.dir {
             std::fs::write(dir.join("nodes.conf"), &text).expect("the node file can be written");
@@ -205,29 +180,36 @@ impl Core {
         text: &str,
         version: &str,
         option: Option<&str>,
-    ) -> Result<(), &'static str> {
-        let version: i64 = version.parse().map_err(|_| "Invalid version")?;
+    ) -> Result<(), String> {
+        let version: i64 = version.parse().map_err(|_| "Invalid version".to_owned())?;
         let is_forced = match option {
             None => false,
             Some(word) if word.eq_ignore_ascii_case("force") => true,
-            Some(_) => return Err("Invalid setnodes options"),
+            Some(_) => return Err("Invalid setnodes options".to_owned()),
         };
         if version < 0 || (!is_forced && version < self.version) {
-            return Err(BAD_VERSION);
+            return Err(BAD_VERSION.to_owned());
         }
         if !is_forced && version == self.version {
             return Ok(());
         }
-        let entries = topology::parse(text)?;
+        let entries = topology::parse(text, self.options.knows_failed)?;
         self.version = version;
         self.topology.replace(entries);
         if self.my_id.is_empty() || is_forced {
-            let here = self.topology.nodes.values().find(|entry| {
-                entry.port == self.port && matches!(entry.host.as_str(), "127.0.0.1" | "localhost")
-            });
+            let here =
+                self.topology.nodes.values().find(|entry| {
+                    entry.port == self.port && entry.host == self.options.listens_on()
+                });
             if let Some(here) = here {
                 self.my_id = here.id.clone();
             }
+        }
+        if self.faults.refused_roles > 0 {
+            self.faults.refused_roles -= 1;
+            return Err(
+                "failed to set master-replica replication: a fault was asked for".to_owned()
+            );
         }
         self.follow_role();
         self.settle_slots();
@@ -298,119 +280,14 @@ impl Core {
         self.version = -1;
         self.my_id.clear();
         self.topology = Topology::default();
+        self.migrated.clear();
+        self.imported.clear();
         self.file = None;
         if let Some(dir) = &self.options.dir {
             // It may never have been written.
             let _ = std::fs::remove_file(dir.join("nodes.conf"));
         }
         Ok(())
-    }
-
-    /// Judges `CLUSTERX MIGRATE` and, if nothing is wrong, marks the migration as begun.
-    pub fn begin_migration(&mut self, range: Range, to: &str) -> Result<Arc<Entry>, &'static str> {
-        let to = self.topology.nodes.get(to).cloned();
-        let to = to.ok_or("Can't find the destination node id")?;
-        let hull = (self.migrated.keys().next(), self.migrated.keys().next_back());
-        let overlaps = |(low, high): Range| range.0 <= high && low <= range.1;
-        if let (Some(low), Some(high)) = hull
-            && overlaps((*low, *high))
-        {
-            return Err("Can't migrate slot which has been migrated");
-        }
-        let is_mine = |slot| {
-            let owner = self.topology.owner(slot);
-            owner.zip(self.myself()).is_some_and(|(owner, me)| Arc::ptr_eq(owner, me))
-        };
-        if !(range.0..=range.1).all(is_mine) {
-            return Err("Can't migrate slot which doesn't belong to me");
-        }
-        if self.is_replica() {
-            return Err("Slave can't migrate slot");
-        }
-        if to.master.is_some() {
-            return Err("Can't migrate slot to a slave");
-        }
-        if to.id == self.my_id {
-            return Err("Can't migrate slot to myself");
-        }
-        if self.migration.as_ref().is_some_and(|job| job.state == Moving::Start) {
-            return Err("There is already a migrating job");
-        }
-        if self.forbidden.is_some_and(overlaps) {
-            return Err("Can't migrate slot which has been migrated");
-        }
-        self.forbidden = None;
-        self.migration = Some(Migration { range, to: Arc::clone(&to), state: Moving::Start });
-        Ok(to)
-    }
-
-    /// Ends the migration that goes on.
-    pub fn end_migration(&mut self, is_moved: bool) {
-        let Some(migration) = &mut self.migration else { return };
-        if migration.state != Moving::Start {
-            return;
-        }
-        migration.state = if is_moved { Moving::Success } else { Moving::Fail };
-        if is_moved {
-            let (low, high) = migration.range;
-            let to = Arc::clone(&migration.to);
-            self.migrated.extend((low..=high).map(|slot| (slot, Arc::clone(&to))));
-        } else {
-            self.forbidden = None;
-        }
-    }
-
-    /// `CLUSTER IMPORT`, which only nodes send: 0 begins, 1 ends well, 2 gives up.
-    pub fn import(&mut self, range: Range, state: &str) -> Result<(), &'static str> {
-        if self.is_replica() {
-            return Err("Slave can't import slot");
-        }
-        let shown = self.import.as_mut().filter(|import| import.range == range);
-        match state {
-            "0" => {
-                let is_mine = |slot| {
-                    let owner = self.topology.owner(slot);
-                    owner.zip(self.myself()).is_some_and(|(owner, me)| Arc::ptr_eq(owner, me))
-                };
-                if (range.0..=range.1).any(is_mine) {
-                    return Err("Can't import slot which belongs to me");
-                }
-                if self.import.as_ref().is_some_and(|import| import.state == "start") {
-                    return Err("only one importing job is allowed");
-                }
-                self.store.clear(&self.history.clone(), range);
-                self.import = Some(Import { range, state: "start", is_open: true });
-                // What comes back may be written again.
-                if self.forbidden == Some(range) {
-                    self.forbidden = None;
-                    self.migration = None;
-                }
-                Ok(())
-            }
-            "1" => {
-                let shown = shown.ok_or("mismatch slot")?;
-                shown.state = "success";
-                if shown.is_open {
-                    self.imported.extend((range.0..=range.1).map(|slot| (slot, ())));
-                }
-                Ok(())
-            }
-            "2" => {
-                shown.ok_or("mismatch slot")?.state = "error";
-                self.store.clear(&self.history.clone(), range);
-                Ok(())
-            }
-            _ => Err("Invalid import state"),
-        }
-    }
-
-    /// The source is gone.
-    pub fn break_import(&mut self, range: Range) {
-        let is_running = |import: &&mut Import| import.range == range && import.state == "start";
-        if let Some(import) = self.import.as_mut().filter(is_running) {
-            import.state = "error";
-            self.store.clear(&self.history.clone(), range);
-        }
     }
 
     /// Whether the id has the right length.

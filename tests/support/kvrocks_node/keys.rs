@@ -14,6 +14,9 @@ const CROSSED: &str = "CROSSSLOT Attempted to access keys that don't hash to the
 const FORBIDDEN: &str =
     "TRYAGAIN Can't write to slot being migrated which is in write forbidden phase";
 
+/// Begins the value of a HyperLogLog, which is not counted here.
+const SKETCH: &str = "\u{1}hyperloglog ";
+
 /// Whether the command is one of this file.
 pub fn is_key_command(name: &str) -> bool {
     matches!(
@@ -25,14 +28,17 @@ pub fn is_key_command(name: &str) -> bool {
             | "MSET"
             | "MGET"
             | "EXISTS"
+            | "TYPE"
+            | "PFADD"
             | "KEYS"
+            | "SCAN"
             | "DBSIZE"
             | "FLUSHALL"
     )
 }
 
 fn is_write(name: &str) -> bool {
-    matches!(name, "SET" | "DEL" | "APPEND" | "MSET" | "FLUSHALL")
+    matches!(name, "SET" | "DEL" | "APPEND" | "MSET" | "PFADD" | "FLUSHALL")
 }
 
 /// Carries a command on keys out.
@@ -44,8 +50,10 @@ pub fn run(core: &mut Core, session: &Session, name: &str, args: &[&str]) -> Ste
         return Step::Later;
     }
     let keys: Vec<&str> = match (name, args) {
-        ("KEYS", _) => {
-            return Reply::Array(core.store.keys.keys().map(Reply::bulk).collect()).into();
+        // Neither is bound to slots: orphans show.
+        ("KEYS", [pattern]) => return all_keys(core, pattern).into(),
+        ("SCAN", [_, ..]) => {
+            return Reply::Array(vec![Reply::bulk("0"), all_keys(core, "*")]).into();
         }
         // A real count needs a scan there.
         ("DBSIZE", _) => return Reply::Integer(0).into(),
@@ -55,7 +63,9 @@ pub fn run(core: &mut Core, session: &Session, name: &str, args: &[&str]) -> Ste
             core.end_migration(false);
             return Reply::ok().into();
         }
-        ("GET", [key]) | ("SET" | "APPEND", [key, _]) => vec![key],
+        ("PFADD", [key, _, ..]) | ("GET" | "TYPE", [key]) | ("SET" | "APPEND", [key, _]) => {
+            vec![key]
+        }
         ("MSET", pairs) if !pairs.is_empty() && pairs.len() % 2 == 0 => {
             pairs.iter().step_by(2).copied().collect()
         }
@@ -104,7 +114,8 @@ fn gate(core: &Core, session: &Session, slot: u16, is_write: bool) -> Result<(),
             return Ok(());
         }
     }
-    let follows_owner = me.and_then(|me| me.master.as_ref()).is_some_and(|id| *id == owner.id);
+    let master = me.and_then(|me| me.master.as_ref()).and_then(|id| core.topology.nodes.get(id));
+    let follows_owner = master.is_some_and(|master| Arc::ptr_eq(master, owner));
     if session.is_readonly && !is_write && follows_owner {
         return Ok(());
     }
@@ -118,6 +129,15 @@ fn carry_out(core: &mut Core, name: &str, args: &[&str], keys: &[&str]) -> Reply
         None => Reply::Nil,
     };
     match name {
+        "TYPE" => Reply::Simple(kind(core.store.keys.get(args[0]).map(String::as_str)).to_owned()),
+        "PFADD" => {
+            core.store.put(&history, args[0], Some(format!("{SKETCH}{}", args[1])));
+            Reply::Integer(1)
+        }
+        "GET" if core.store.keys.get(args[0]).is_some_and(|value| is_lossy(value)) => {
+            let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
+            Reply::Error(text.to_owned())
+        }
         "GET" => get(core, args[0]),
         "MGET" => Reply::Array(keys.iter().map(|key| get(core, key)).collect()),
         "SET" => {
@@ -151,6 +171,33 @@ fn carry_out(core: &mut Core, name: &str, args: &[&str], keys: &[&str]) -> Reply
             Reply::Integer(gone)
         }
     }
+}
+
+/// `KEYS`, of patterns that are a whole key or its beginning and a star.
+fn all_keys(core: &Core, pattern: &str) -> Reply {
+    let fits = |key: &&String| match pattern.strip_suffix('*') {
+        Some(beginning) => key.starts_with(beginning),
+        None => *key == pattern,
+    };
+    Reply::Array(core.store.keys.keys().filter(fits).map(Reply::bulk).collect())
+}
+
+fn kind(value: Option<&str>) -> &'static str {
+    match value {
+        None => "none",
+        Some(value) if is_lossy(value) => "hyperloglog",
+        Some(_) => "string",
+    }
+}
+
+/// Whether a migration by commands loses the value, as it loses every HyperLogLog.
+pub fn is_lossy(value: &str) -> bool {
+    value.starts_with(SKETCH)
+}
+
+/// What was added to a HyperLogLog.
+pub fn lossless(value: &str) -> &str {
+    value.strip_prefix(SKETCH).unwrap_or(value)
 }
 
 /// Whether a migration of the core goes on for these slots.

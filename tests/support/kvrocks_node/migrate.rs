@@ -14,10 +14,7 @@ use super::{
     topology::{Entry, Range, show, slot_of},
 };
 
-/// Commands sent in one go.
-const BATCH: usize = 16;
-/// Fewer writes than this to send, and writes are forbidden for the rest.
-const GAP: usize = 10_000;
+const CANCELLED: &str = "key migration stopped due to a task cancellation";
 /// Pause between two looks at a switch.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -33,24 +30,28 @@ async fn move_slots(shared: &Shared, range: Range, to: &Entry) -> Result<(), Str
     {
         let mut core = shared.lock();
         if std::mem::take(&mut core.has_stale_cancel) {
-            return Err("key migration stopped due to a task cancellation".to_owned());
+            return Err(CANCELLED.to_owned());
         }
         if core.faults.failing_migrations > 0 {
             core.faults.failing_migrations -= 1;
             return Err("a fault was asked for".to_owned());
         }
     }
-    let unreachable =
-        |error: io::Error| format!("failed to connect to the destination node: {error}");
+    let unreachable = |error: io::Error| {
+        let error = error.to_string();
+        let words = error.split(" (os error").next().unwrap_or_default();
+        format!("failed to connect to the destination node: {words}")
+    };
     let mut wire = Wire::connect(&to.addr()).await.map_err(unreachable)?;
     let password = shared.lock().options.password.clone();
     if !password.is_empty() {
         expect_ok(&mut wire, &["AUTH", &password]).await?;
     }
     let text = show(range);
-    expect_ok(&mut wire, &["CLUSTER", "IMPORT", &text, "0"])
-        .await
-        .map_err(|error| format!("failed to set import status on destination node: {error}"))?;
+    expect_ok(&mut wire, &["CLUSTER", "IMPORT", &text, "0"]).await.map_err(|error| {
+        let step = "failed to set import status on destination node";
+        format!("{step}: failed to check the response from the destination node: {error}")
+    })?;
     let sent = send_all(shared, &mut wire, range).await;
     let state = if sent.is_ok() { "1" } else { "2" };
     let told = expect_ok(&mut wire, &["CLUSTER", "IMPORT", &text, state]).await;
@@ -59,10 +60,14 @@ async fn move_slots(shared: &Shared, range: Range, to: &Entry) -> Result<(), Str
 
 async fn expect_ok(wire: &mut Wire, command: &[&str]) -> Result<(), String> {
     match wire.ask(command).await {
-        Ok(Reply::Error(error)) => Err(format!("got invalid response: -{error}")),
+        Ok(Reply::Error(error)) => Err(invalid(&error)),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn invalid(error: &str) -> String {
+    format!("got invalid response of length {}: -{error}", error.len() + 1)
 }
 
 /// The copy, then the writes since, until nothing is left to send.
@@ -73,15 +78,23 @@ async fn send_all(shared: &Shared, wire: &mut Wire, range: Range) -> Result<(), 
             let value = core.store.keys.get(&key).cloned();
             (key, value)
         });
+        let arrives = |(_, value): &(String, Option<String>)| {
+            core.pace.is_raw || !value.as_deref().is_some_and(keys::is_lossy)
+        };
+        let copy = copy.filter(arrives);
         (copy.collect::<Vec<_>>(), core.store.seq)
     };
     send(shared, wire, range, copy).await?;
     loop {
+        shared.wait_while_silent().await;
         let (rest, seq, is_held) = {
             let mut core = shared.lock();
+            if !keys::is_moving(&core, range) {
+                return Err(CANCELLED.to_owned());
+            }
             let is_held = core.faults.holds_migrations;
             let rest = since(&core, at, range)?;
-            if rest.len() < GAP && !is_held {
+            if rest.len() < core.pace.gap && !is_held {
                 core.forbidden = Some(range);
             }
             (rest, core.store.seq, is_held)
@@ -104,7 +117,10 @@ fn since(core: &Core, at: u64, range: Range) -> Result<Vec<(String, Option<Strin
     let writes = core.store.after(at, usize::MAX);
     let writes = writes.ok_or("the history of writes was cut off")?;
     let is_inside = |write: &Write| (range.0..=range.1).contains(&slot_of(&write.key));
-    Ok(writes.into_iter().filter(is_inside).map(|write| (write.key, write.value)).collect())
+    let arrives =
+        |write: &Write| core.pace.is_raw || !write.value.as_deref().is_some_and(keys::is_lossy);
+    let writes = writes.into_iter().filter(is_inside).filter(arrives);
+    Ok(writes.map(|write| (write.key, write.value)).collect())
 }
 
 /// Sends writes at the speed of the configuration.
@@ -114,23 +130,28 @@ async fn send(
     range: Range,
     writes: Vec<(String, Option<String>)>,
 ) -> Result<(), String> {
-    for batch in writes.chunks(BATCH) {
+    let pace = shared.lock().pace;
+    for batch in writes.chunks(pace.pipeline) {
+        shared.wait_while_silent().await;
         if !keys::is_moving(&shared.lock(), range) {
-            return Err("the migration was cancelled".to_owned());
+            return Err(CANCELLED.to_owned());
         }
         let command = |(key, value): &(String, Option<String>)| match value {
+            Some(value) if keys::is_lossy(value) => {
+                vec!["PFADD".to_owned(), key.clone(), keys::lossless(value).to_owned()]
+            }
             Some(value) => vec!["SET".to_owned(), key.clone(), value.clone()],
             None => vec!["DEL".to_owned(), key.clone()],
         };
         let commands: Vec<_> = batch.iter().map(command).collect();
         wire.send(&commands).await.map_err(|error| error.to_string())?;
         for _ in batch {
-            match wire.read().await.map_err(|error| error.to_string())? {
-                Reply::Error(error) => return Err(format!("got invalid response: -{error}")),
-                _ => {}
+            let reply = wire.read().await.map_err(|error| error.to_string())?;
+            if let Reply::Error(error) = reply {
+                return Err(invalid(&error));
             }
         }
-        let speed = shared.lock().migrate_speed.max(1);
+        let speed = shared.lock().pace.speed;
         sleep(Duration::from_secs_f64(batch.len() as f64 / speed as f64)).await;
     }
     Ok(())

@@ -82,7 +82,7 @@ async fn follow_link(shared: &Shared, addr: &str, round: u64) -> io::Result<()> 
             true => core.store.history_at(core.store.seq).unwrap_or("none").to_owned(),
             false => "any".to_owned(),
         };
-        let here = format!("127.0.0.1:{}", core.port);
+        let here = format!("{}:{}", core.options.listens_on(), core.port);
         (core.options.master_password.clone(), core.store.seq, history, here)
     };
     if !password.is_empty() {
@@ -91,6 +91,7 @@ async fn follow_link(shared: &Shared, addr: &str, round: u64) -> io::Result<()> 
     let command = ["STANDIN", "REPLICATE", &seq.to_string(), &history, &here];
     let mut message = wire.ask(&command).await?;
     loop {
+        shared.wait_while_silent().await;
         take(shared, round, message)?;
         message = wire.read().await?;
     }

@@ -9,6 +9,8 @@ use tokio::{
 
 /// Longest word or reply taken, bytes.
 const BULK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Read ahead of a connection, bytes; there may be thousands of them.
+const BUFFER_BYTES: usize = 1024;
 /// Most words of one command or members of one reply.
 const WORDS_MAX: usize = 1024 * 1024;
 
@@ -83,7 +85,7 @@ impl Wire {
     pub fn new(stream: TcpStream) -> Self {
         // A missing TCP_NODELAY only makes it slower.
         let _ = stream.set_nodelay(true);
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::with_capacity(BUFFER_BYTES, stream) }
     }
 
     /// Connects to `host:port`.
@@ -108,6 +110,11 @@ impl Wire {
         let mut out = String::new();
         reply.encode(&mut out);
         self.stream.write_all(out.as_bytes()).await
+    }
+
+    /// Writes bytes as they are.
+    pub async fn write(&mut self, text: &str) -> io::Result<()> {
+        self.stream.write_all(text.as_bytes()).await
     }
 
     /// Sends commands without waiting.

@@ -39,6 +39,12 @@ impl Store {
         self.take(write);
     }
 
+    /// Goes to a position, as if writes to nothing had led there.
+    pub fn jump(&mut self, seq: u64) {
+        self.seq = seq;
+        self.writes.clear();
+    }
+
     /// Writes what a master wrote before.
     pub fn take(&mut self, write: Write) {
         self.seq = write.seq;

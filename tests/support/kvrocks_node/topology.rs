@@ -23,6 +23,8 @@ pub struct Entry {
     pub master: Option<String>,
     /// Slots named with it.
     pub slots: Vec<Range>,
+    /// Marked as failed; replicas only.
+    pub is_failed: bool,
 }
 
 impl Entry {
@@ -46,12 +48,15 @@ pub struct Topology {
 ///
 /// # Errors
 /// The node's own words.
-pub fn parse(text: &str) -> Result<Vec<Entry>, &'static str> {
+pub fn parse(text: &str, knows_failed: bool) -> Result<Vec<Entry>, &'static str> {
     let lines: Vec<&str> = text.split('\n').filter(|line| !line.is_empty()).collect();
     if lines.is_empty() {
         return Err("Invalid cluster nodes info");
     }
     let entries = lines.into_iter().map(parse_line).collect::<Result<Vec<_>, _>>()?;
+    if !knows_failed && entries.iter().any(|entry| entry.is_failed) {
+        return Err("Invalid cluster node role");
+    }
     let mut taken = vec![false; usize::from(SLOTS)];
     for (low, high) in entries.iter().flat_map(|entry| &entry.slots) {
         for slot in *low..=*high {
@@ -74,19 +79,20 @@ fn parse_line(line: &str) -> Result<Entry, &'static str> {
     let port = port.parse().map_err(|_| "Invalid cluster node port")?;
     let master = match role.to_ascii_lowercase().as_str() {
         "master" if *master == "-" => None,
-        "slave" | "replica" if master.len() == ID_LEN => Some((*master).to_owned()),
-        "master" | "slave" | "replica" => return Err("Invalid cluster node id"),
+        "slave" | "replica" | "slave,fail" if master.len() == ID_LEN => Some((*master).to_owned()),
+        "master" | "slave" | "replica" | "slave,fail" => return Err("Invalid cluster node id"),
         _ => return Err("Invalid cluster node role"),
     };
     if master.is_some() && !slots.is_empty() {
         return Err("Invalid cluster nodes info");
     }
     let slots = slots.iter().map(|word| parse_slots(word)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Entry { id: (*id).to_owned(), host: (*host).to_owned(), port, master, slots })
+    let is_failed = role.eq_ignore_ascii_case("slave,fail");
+    Ok(Entry { id: (*id).to_owned(), host: (*host).to_owned(), port, master, slots, is_failed })
 }
 
 fn parse_slots(word: &str) -> Result<Range, &'static str> {
-    if word.len() == ID_LEN {
+    if word.len() == ID_LEN && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err("Invalid nodes definition: Missing newline between node entries.");
     }
     let slot = |text: &str| {
@@ -112,7 +118,25 @@ impl Topology {
                 self.assign(*range, &entry);
             }
         }
+        self.tidy();
+    }
+
+    /// Gives slots to a node.
+    pub fn give(&mut self, range: Range, entry: &Arc<Entry>) {
+        self.assign(range, entry);
+        self.tidy();
+    }
+
+    /// Sorts the owners and joins ranges of one owner that touch.
+    fn tidy(&mut self) {
         self.owners.sort_by_key(|(range, _)| *range);
+        self.owners.dedup_by(|((low, high), owner), ((_, last), before)| {
+            let touches = *last + 1 == *low && Arc::ptr_eq(owner, before);
+            if touches {
+                *last = *high;
+            }
+            touches
+        });
     }
 
     /// Cuts the slots out of whatever owns them.
@@ -193,6 +217,7 @@ impl Topology {
         let mine = if is_mine { "myself," } else { "" };
         let (role, master) = match &entry.master {
             None => ("master", "-"),
+            Some(master) if entry.is_failed => ("slave,fail", master.as_str()),
             Some(master) => ("slave", master.as_str()),
         };
         let mut line = format!(
