@@ -203,6 +203,17 @@ impl Play {
                 self.check_hand_out(before, user_id, cluster);
             }
             (Command::Release { .. } | Command::ReleaseUser { .. }, Ok(Reply::Clusters(ids))) => {
+                for id in ids {
+                    let (old, new) = (query::cluster(before, id), query::cluster(&self.state, id));
+                    let (old, new) = old.zip(new).expect("it was there, and is to be removed");
+                    assert_eq!((new.phase, new.is_replaced), (Phase::Deleting, true));
+                    let named = match command {
+                        Command::ReleaseUser { user_id } => Some(user_id),
+                        Command::Release { user_id, .. } => user_id.as_ref(),
+                        _ => None,
+                    };
+                    assert!(named.is_none_or(|user| *user == old.user_id), "not the owner's wish");
+                }
                 let history: Vec<_> = query::released(&self.state).collect();
                 let limit = query::settings(&self.state).history_max as usize;
                 for (id, record) in ids.iter().rev().zip(history.iter().rev()).take(limit) {
@@ -224,7 +235,9 @@ impl Play {
             assert_eq!(*old, *cluster, "what a user has already is not touched");
         } else {
             let host = query::host(before, &old.host_id).expect("its host was there");
-            assert!(old.is_available() && host.is_active && host.is_schedulable);
+            assert!(host.is_active && host.is_schedulable);
+            assert_eq!((old.phase, old.health, &*old.user_id), (Phase::Ready, Health::Ok, ""));
+            assert!(old.is_running && old.task.is_none(), "somebody works on it");
             assert_eq!(cluster.applied_ms, Some(self.now_ms));
         }
     }
@@ -268,6 +281,10 @@ impl Play {
                 assert_eq!(life.owner, None, "{} is free again under its old id", cluster.id);
             }
             let old = query::cluster(before, &cluster.id);
+            let has_new_ports = old.as_ref().is_none_or(|old| old.port_start != cluster.port_start);
+            if has_new_ports && !is_replacement(before, cluster) {
+                self.check_new_ports(before, cluster);
+            }
             let old = old.map_or(Phase::Creating, |old| old.phase);
             let is_allowed = matches!(
                 (old, cluster.phase),
@@ -283,6 +300,17 @@ impl Play {
                 self.lives.entry(cluster.id.clone()).or_default().is_gone = true;
                 self.check_gone(cluster);
             }
+        }
+    }
+
+    /// Nobody is sent where a stranger was seen a moment ago.
+    fn check_new_ports(&self, before: &State, cluster: &Cluster) {
+        let Some(host) = query::host(before, &cluster.host_id) else { return };
+        let (start, end) = (cluster.port_start, cluster.port_start + (cluster.port_count - 1));
+        for (first, blocked) in &host.blocked {
+            let last = first + (blocked.count - 1);
+            let is_apart = end < *first || last < start;
+            assert!(is_apart || blocked.until_ms <= self.now_ms, "port {first} is a stranger's");
         }
     }
 
@@ -345,6 +373,12 @@ fn done(cluster: &Cluster, effect: &Effect) -> Command {
         }
         TaskKind::ResetHost | TaskKind::CleanUpHost => unreachable!("a cluster has no such task"),
     }
+}
+
+/// Whether a cluster takes the place of one that was there before.
+fn is_replacement(before: &State, cluster: &Cluster) -> bool {
+    query::clusters(before)
+        .any(|old| old.host_id == cluster.host_id && old.port_start == cluster.port_start)
 }
 
 /// No more clusters than it may have, and no port twice.
