@@ -2,6 +2,7 @@
 //!
 //! - `serve`: one replica.
 //! - `dev`: a whole cluster on loopback, for trying out.
+//! - `gateway`: one address that is always alive, beside a client.
 //! - `ctl`: what an operator asks of a running replica, over its client port.
 //! - `config`: explains a configuration.
 
@@ -9,6 +10,7 @@ mod check;
 mod client;
 mod ctl;
 mod dev;
+mod gateway;
 mod kvrocks;
 pub mod output;
 mod serve;
@@ -34,6 +36,8 @@ enum Verb {
     Serve(Box<serve::Arguments>),
     /// Run a whole cluster on loopback, for trying out.
     Dev(dev::Arguments),
+    /// Forward a client's requests to whichever replica serves.
+    Gateway(gateway::Arguments),
     /// Ask or tell a running replica something.
     Ctl(ctl::Arguments),
     /// Explain a configuration.
@@ -50,6 +54,7 @@ pub async fn run() -> Outcome {
     match cli.command {
         Verb::Serve(arguments) => serve::run(&arguments, innermost(&matches)).await,
         Verb::Dev(arguments) => dev::run(&arguments).await,
+        Verb::Gateway(arguments) => gateway::run(&arguments).await,
         Verb::Ctl(arguments) => ctl::run(&arguments).await,
         Verb::Config(arguments) => check::run(&arguments, innermost(&matches)),
     }

@@ -7,6 +7,7 @@
 //! - [`control`]: leader-only loops.
 //! - [`observe`]: what this replica sees of the world; on every replica.
 //! - [`client`]: outbound I/O behind small traits.
+//! - [`gateway`]: forwards a client's requests to whichever replica serves.
 //! - [`server`]: client ports and their connections.
 //! - [`cli`]: one file a noun.
 //! - [`config`]: file, environment and flags; [`clock`]: time and randomness; [`telemetry`]: logs
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod gateway;
 pub mod observe;
 pub mod replica;
 pub mod server;

@@ -1,5 +1,7 @@
 //! Client ports: accepts connections, bounds them, and lets them finish when the replica stops.
 
+mod stall;
+
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -19,10 +21,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
+use self::stall::Stall;
 use crate::telemetry;
 
 /// Pause after a failed accept; most often the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a client to take anything of an answer; who takes nothing for longer is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most headers of a request.
@@ -162,7 +167,7 @@ async fn converse(
         .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_TIMEOUT)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection broke");
     }

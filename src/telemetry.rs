@@ -81,6 +81,20 @@ pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
 /// `refused`.
 pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
 
+/// Gateway. Counter, requests; label `outcome`: `answered` by a replica, or why the gateway refused:
+/// `busy`, `body_too_large`, `body_slow`, `body_broken`, `no_replica`, `broken`, `late`, `unknown`.
+pub const GATEWAY_REQUESTS_TOTAL: &str = "quorate_gateway_requests_total";
+/// Gateway. Histogram, seconds: from a request's head to the head of its answer.
+pub const GATEWAY_REQUEST_SECONDS: &str = "quorate_gateway_request_seconds";
+/// Gateway. Counter, requests that were sent again; label `reason`: `unsent`, `lost`, `refused`.
+pub const GATEWAY_RETRIES_TOTAL: &str = "quorate_gateway_retries_total";
+/// Gateway. Counter, changes of the replica in use.
+pub const GATEWAY_MOVES_TOTAL: &str = "quorate_gateway_moves_total";
+/// Gateway. Gauge, known replicas.
+pub const GATEWAY_ENDPOINTS: &str = "quorate_gateway_endpoints";
+/// Gateway. Gauge, replicas that say they are ready.
+pub const GATEWAY_ENDPOINTS_READY: &str = "quorate_gateway_endpoints_ready";
+
 /// Histogram, milliseconds: answers to requests of the Kvrocks family, as the original names it.
 /// Labels of this and the next two: `host` (always `-`), `uri` (route pattern), `method`, `code`.
 pub const KVROCKS_REQUEST_LATENCY: &str = "kvrocks_controller_request_latency";

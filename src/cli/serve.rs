@@ -223,15 +223,16 @@ async fn stop(config: &Config, broker: &Broker, server: &Server, stopping: &Stop
     tracing::info!(elapsed_ms = started.elapsed().as_millis(), "stopped");
 }
 
-/// What makes the replica stop.
-struct Signals {
+/// What makes the program stop.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     stdin_ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
-    fn new(watches_stdin: bool) -> io::Result<Self> {
+    /// `watches_stdin` makes the end of standard input a reason, too.
+    pub(super) fn new(watches_stdin: bool) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -240,7 +241,7 @@ impl Signals {
     }
 
     /// Waits for the next reason to stop. May be given up and called again.
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         let stdin_ended = async {
             match &mut self.stdin_ended {
                 Some(ended) => drop(ended.await),

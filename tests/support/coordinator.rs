@@ -7,10 +7,10 @@ use std::{
     future::Future,
     io::Read,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use flate2::read::GzDecoder;
@@ -28,9 +28,24 @@ const PINGS: usize = 3;
 /// One coordinator; its loops end with it.
 pub struct Coordinator {
     loops: JoinSet<()>,
+    inners: Vec<Arc<Inner>>,
 }
 
+/// How the rounds of a loop went.
+#[derive(Clone, Debug)]
+pub struct Rounds {
+    /// Rounds in which every call of the broker was answered as it should be.
+    pub good: u64,
+    /// Calls that were not answered, or with something else than the original expects.
+    pub faults: Vec<String>,
+    /// Longest time from the end of a good round to the end of the next one.
+    pub longest: Duration,
+    last: Instant,
+}
+
+/// One loop.
 struct Inner {
+    rounds: Mutex<Rounds>,
     reporter: String,
     /// `enable_compression` of the original.
     is_compressing: bool,
@@ -38,8 +53,8 @@ struct Inner {
     client: Client,
     interval: Duration,
     /// One counter for reads and reports, one for failover and commit.
-    reads: AtomicUsize,
-    changes: AtomicUsize,
+    reads: Arc<AtomicUsize>,
+    changes: Arc<AtomicUsize>,
 }
 
 impl Coordinator {
@@ -59,22 +74,39 @@ impl Coordinator {
         interval: Duration,
         is_compressing: bool,
     ) -> Self {
-        let inner = Arc::new(Inner {
-            reporter: reporter.to_owned(),
-            is_compressing,
-            urls: urls.to_vec(),
-            // Neither connecting nor answering is bounded, as in the original.
-            client: Client::builder().no_proxy().build().expect("a client"),
-            interval,
-            reads: AtomicUsize::new(0),
-            changes: AtomicUsize::new(0),
-        });
+        let (reads, changes) = (Arc::default(), Arc::default());
+        // Neither connecting nor answering is bounded, as in the original.
+        let client = Client::builder().no_proxy().build().expect("a client");
+        let inner = || {
+            let rounds = Rounds {
+                good: 0,
+                faults: Vec::new(),
+                longest: Duration::ZERO,
+                last: Instant::now(),
+            };
+            Arc::new(Inner {
+                rounds: Mutex::new(rounds),
+                reporter: reporter.to_owned(),
+                is_compressing,
+                urls: urls.to_vec(),
+                client: client.clone(),
+                interval,
+                reads: Arc::clone(&reads),
+                changes: Arc::clone(&changes),
+            })
+        };
+        let inners = vec![inner(), inner(), inner(), inner()];
         let mut loops = JoinSet::new();
-        loops.spawn(inner.clone().repeat(Inner::detect));
-        loops.spawn(inner.clone().repeat(Inner::sync_metadata));
-        loops.spawn(inner.clone().repeat(Inner::sync_migrations));
-        loops.spawn(inner.repeat(Inner::handle_failures));
-        Self { loops }
+        loops.spawn(inners[0].clone().repeat(Inner::detect));
+        loops.spawn(inners[1].clone().repeat(Inner::sync_metadata));
+        loops.spawn(inners[2].clone().repeat(Inner::sync_migrations));
+        loops.spawn(inners[3].clone().repeat(Inner::handle_failures));
+        Self { loops, inners }
+    }
+
+    /// How the rounds of each loop have gone so far.
+    pub fn rounds(&self) -> Vec<Rounds> {
+        self.inners.iter().map(|inner| inner.rounds().clone()).collect()
     }
 
     /// Whether a loop has ended by itself, which none does.
@@ -86,8 +118,24 @@ impl Coordinator {
 impl Inner {
     async fn repeat<F: Future<Output = ()>>(self: Arc<Self>, round: impl Fn(Arc<Self>) -> F) {
         loop {
+            let before = self.rounds().faults.len();
             round(self.clone()).await;
+            self.end_round(before);
             sleep(self.interval).await;
+        }
+    }
+
+    fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_round(&self, faults_before: usize) {
+        let mut rounds = self.rounds();
+        let now = Instant::now();
+        rounds.longest = rounds.longest.max(now - rounds.last);
+        if rounds.faults.len() == faults_before {
+            rounds.good += 1;
+            rounds.last = now;
         }
     }
 
@@ -200,7 +248,28 @@ impl Inner {
         serde_json::from_str(&body).ok()
     }
 
+    /// One request; whatever the original would log as an error is noted as a fault.
     async fn call(
+        &self,
+        counter: &AtomicUsize,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(StatusCode, String)> {
+        let begun = Instant::now();
+        let answer = self.send(counter, method.clone(), path, body).await;
+        let is_good = answer.as_ref().is_some_and(|(status, text)| {
+            let is_known = status.is_success() || *status == StatusCode::NOT_FOUND;
+            is_known && (method != Method::GET || serde_json::from_str::<Value>(text).is_ok())
+        });
+        if !is_good {
+            let fault = format!("{method} {path} after {:?}: {answer:?}", begun.elapsed());
+            self.rounds().faults.push(fault);
+        }
+        answer
+    }
+
+    async fn send(
         &self,
         counter: &AtomicUsize,
         method: Method,

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod compare;
 pub mod coordinator;
 pub mod docker;
+pub mod gateway;
 pub mod process;
 pub mod readers;
 pub mod resp;
