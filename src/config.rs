@@ -17,7 +17,7 @@ use clap::ArgMatches;
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
     broker::engine::{self, PeerConfig, SnapshotPolicy, Timers},
-    client::node_tls::TlsFiles,
+    client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::undermoon::{
         config::{ClusterConfig, CompressionStrategy, MigrationConfig},
@@ -127,6 +127,8 @@ pub struct Config {
     pub import: Option<PathBuf>,
     /// TLS to Kvrocks nodes; none if absent.
     pub node_tls: Option<TlsFiles>,
+    /// Certificates for Docker daemons that want TLS; none if absent.
+    pub docker_tls: Option<DockerTlsFiles>,
     /// What is logged.
     pub log_level: String,
     /// Shape of log lines.
@@ -223,6 +225,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         return Err(invalid("recover_from_meta_file needs meta_filename"));
     }
     let node_tls = node_tls(&layer, warnings)?;
+    let docker_tls = docker_tls(&layer)?;
     Ok(Config {
         replica_id: cluster.replica_id,
         peers: cluster.peers,
@@ -251,6 +254,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
         node_tls,
+        docker_tls,
         log_level: given(layer.log_level, "log_level")?,
         log_format: given(layer.log_format, "log_format")?,
         unsafe_leader_restore: layer.unsafe_leader_restore.unwrap_or(false),
@@ -401,6 +405,22 @@ fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
 }
 
 /// TLS to Kvrocks nodes is on or off for all of them.
+fn docker_tls(layer: &Layer) -> Result<Option<DockerTlsFiles>, ConfigError> {
+    let files =
+        (&layer.pool_docker_tls_ca, &layer.pool_docker_tls_cert, &layer.pool_docker_tls_key);
+    match files {
+        (None, None, None) => Ok(None),
+        (Some(authorities), Some(certificate), Some(key)) => Ok(Some(DockerTlsFiles {
+            authorities: authorities.clone(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        _ => Err(invalid(
+            "pool_docker_tls_ca, pool_docker_tls_cert and pool_docker_tls_key need each other",
+        )),
+    }
+}
+
 fn node_tls(layer: &Layer, warnings: &mut Vec<String>) -> Result<Option<TlsFiles>, ConfigError> {
     let cert = layer.kvrocks_node_tls_cert.clone();
     let key = layer.kvrocks_node_tls_key.clone();

@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 use quorate::client::{
     host_ping::HostPing,
     runtime::{
-        ContainerSpec, ContainerState, Daemon, Runtime, RuntimeError, Which, docker::DockerRuntime,
+        ContainerSpec, ContainerState, Daemon, Runtime, RuntimeError, Which,
+        docker::{DockerRuntime, TlsFiles},
     },
 };
-use support::docker::{Docker, IMAGE, serving};
+use support::docker::{Docker, DockerOptions, IMAGE, serving};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -38,8 +39,8 @@ fn spec(name: &str, published: u16) -> ContainerSpec {
         published: BTreeMap::from([(7050, published)]),
         network: "pool_net".to_owned(),
         restart_policy: "unless-stopped".to_owned(),
-        memory_bytes: 0,
-        memory_swap_bytes: 0,
+        memory_bytes: 64 << 20,
+        memory_swap_bytes: 96 << 20,
         cpu_quota_us: 50_000,
         log: ("json-file".to_owned(), BTreeMap::from([("max-size".to_owned(), "1m".to_owned())])),
     }
@@ -90,9 +91,11 @@ async fn containers_come_stop_start_and_go() {
     }
     wait_for_echo(port).await;
     let shown = "{{.Config.Hostname}} {{.HostConfig.NetworkMode}} {{.HostConfig.CpuQuota}} \
+                 {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{index .Config.Env 0}} \
                  {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Config}}";
     let shown = host.docker(&["inspect", "--format", shown, "ab_vp0"]);
-    assert_eq!(shown, "vp0 pool_net 50000 unless-stopped map[max-size:1m]");
+    let expected = "vp0 pool_net 50000 67108864 100663296 A=1 unless-stopped map[max-size:1m]";
+    assert_eq!(shown, expected);
 
     let ours = Which::Labelled(vec![(LABEL.to_owned(), "1".to_owned())]);
     host.docker(&["create", "--name", "abc", "--network", "pool_net", IMAGE, "/bin/busybox"]);
@@ -111,6 +114,8 @@ async fn containers_come_stop_start_and_go() {
         runtime.restart(&daemon, &id, 5, TIME).await.unwrap();
     }
     wait_for_echo(port).await;
+    let still_running = host.containers(LABEL);
+    assert_eq!(still_running, ["ab_vp0 running"]);
     for _ in 0..2 {
         runtime.remove(&daemon, &id, TIME).await.unwrap();
     }
@@ -174,4 +179,108 @@ async fn a_daemon_that_never_answers_costs_no_more_than_the_time_given() {
     assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
     let reason = HostPing::ping(&runtime, &url, true, TIME).await.unwrap_err();
     assert!(reason.contains("TLS"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_daemon_costs_no_more_than_the_time_given() {
+    let host = Docker::start();
+    let runtime = DockerRuntime::new(None);
+    for url in [host.url(), host.tcp_url()] {
+        let daemon = Daemon { url, is_tls: false };
+        Runtime::ping(&runtime, &daemon, TIME).await.unwrap();
+        host.freeze();
+        let short = Duration::from_millis(300);
+        let all = Which::Named(String::new());
+        let labels = BTreeMap::new();
+        let before = Instant::now();
+        for answer in [
+            Runtime::ping(&runtime, &daemon, short).await,
+            runtime.list(&daemon, &all, short).await.map(drop),
+            runtime.create(&daemon, &spec("ab_vp0", 1), short).await.map(drop),
+            runtime.stop(&daemon, "ab_vp0", 60, short).await,
+            runtime.ensure_network(&daemon, "pool_net", &labels, short).await,
+        ] {
+            assert!(matches!(answer, Err(RuntimeError::Unreachable(_))), "{answer:?}");
+        }
+        assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+        host.thaw();
+        Runtime::ping(&runtime, &daemon, TIME).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_outlive_their_daemon() {
+    let mut host = Docker::start();
+    let daemon = Daemon { url: host.tcp_url(), is_tls: false };
+    let runtime = DockerRuntime::new(None);
+    let labels = BTreeMap::from([(LABEL.to_owned(), "1".to_owned())]);
+    runtime.ensure_network(&daemon, "pool_net", &labels, TIME).await.unwrap();
+    let (runs, stopped) = (free_port(), free_port());
+    for (name, port) in [("ab_vp0", runs), ("ab_vp1", stopped)] {
+        let id = runtime.create(&daemon, &spec(name, port), TIME).await.unwrap();
+        runtime.start(&daemon, &id, TIME).await.unwrap();
+    }
+    runtime.stop(&daemon, "ab_vp1", 5, TIME).await.unwrap();
+    let before = ids(&runtime, &daemon).await;
+    for ends in [Docker::down, Docker::crash] {
+        ends(&mut host);
+        let answer = runtime.inspect(&daemon, "ab_vp0", TIME).await;
+        assert!(matches!(answer, Err(RuntimeError::Unreachable(_))), "{answer:?}");
+        host.up();
+        // A daemon that was killed may leave it to others to start what ran.
+        runtime.start(&daemon, "ab_vp0", TIME).await.unwrap();
+        wait_for_echo(runs).await;
+        assert_eq!(ids(&runtime, &daemon).await, before);
+        assert_eq!(host.containers(LABEL), ["ab_vp0 running", "ab_vp1 exited"]);
+    }
+}
+
+async fn ids(runtime: &DockerRuntime, daemon: &Daemon) -> Vec<String> {
+    let ours = Which::Labelled(vec![(LABEL.to_owned(), "1".to_owned())]);
+    let found = runtime.list(daemon, &ours, TIME).await.unwrap();
+    let mut ids: Vec<_> = found.into_iter().map(|container| container.id).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_and_replicas_know_each_other_by_their_certificates() {
+    let host = Docker::start_with(DockerOptions { is_tls: true, ..DockerOptions::default() });
+    let stranger =
+        Docker::start_with(DockerOptions { is_tls: true, is_bare: true, ..Default::default() });
+    let daemon = Daemon { url: host.tcp_url(), is_tls: true };
+    let files = |authority: &Docker, own: &Docker| TlsFiles {
+        authorities: authority.certificate("ca.pem"),
+        certificate: own.certificate("cert.pem"),
+        key: own.certificate("key.pem"),
+    };
+    let runtime = DockerRuntime::new(Some(files(&host, &host)));
+    Runtime::ping(&runtime, &daemon, TIME).await.unwrap();
+    assert!(runtime.has_image(&daemon, IMAGE, TIME).await.unwrap());
+
+    for (what, refused) in [
+        ("a stranger's daemon", DockerRuntime::new(Some(files(&stranger, &host)))),
+        ("a stranger's certificate", DockerRuntime::new(Some(files(&host, &stranger)))),
+        ("no certificate", DockerRuntime::new(None)),
+    ] {
+        let answer = Runtime::ping(&refused, &daemon, TIME).await;
+        assert!(matches!(answer, Err(RuntimeError::Unreachable(_))), "{what}: {answer:?}");
+    }
+    let plain = Daemon { is_tls: false, ..daemon };
+    let answer = Runtime::ping(&runtime, &plain, TIME).await;
+    assert!(answer.is_err(), "a port that wants TLS is spoken to without");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_in_the_daemon_s_words() {
+    let disk_bytes = Some(64 << 20);
+    let host = Docker::start_with(DockerOptions { disk_bytes, ..DockerOptions::default() });
+    let daemon = Daemon { url: host.url(), is_tls: false };
+    let runtime = DockerRuntime::new(None);
+    host.fill_disk();
+    let answer = runtime.create(&daemon, &spec("ab_vp0", free_port()), TIME).await;
+    let Err(RuntimeError::Other(message)) = answer else { panic!("{answer:?}") };
+    assert!(message.contains("no space left on device"), "{message}");
+    host.clear_disk();
+    runtime.create(&daemon, &spec("ab_vp0", free_port()), TIME).await.unwrap();
 }

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap,
+        header::{CONTENT_LENGTH, EXPECT},
+    },
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -25,6 +28,10 @@ pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RESTORES_IN_FLIGHT_MAX: usize = 2;
 /// Most requests at a time on one replica.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 1024;
+/// Most bytes of a body that are read on after it was found too large.
+const DISCARD_BYTES_MAX: usize = 16 * BODY_BYTES_MAX;
+/// Longest time for that.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// Time for an ordinary request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -69,25 +76,50 @@ impl Gate {
 
 /// Reads a whole body of at most `bytes_max` before `deadline`.
 ///
+/// A client that is still sending its body would meet a closed connection instead of the refusal;
+/// so what is too large is read on for a while, and forgotten.
+///
 /// # Errors
 /// [`Refusal`] for a body that is too large, too slow, or broken off.
 pub(crate) async fn read_body(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     bytes_max: usize,
     deadline: Instant,
 ) -> Result<Bytes, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
+        // Who asks first has not sent anything yet, and need not.
+        if !headers.contains_key(EXPECT) {
+            discard(body, deadline).await;
+        }
         return Err(Refusal::BodyTooLarge(bytes_max));
     }
-    let read = Limited::new(body, bytes_max).collect();
-    match timeout_at(deadline, read).await {
-        Err(_) => Err(Refusal::BodySlow),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(bytes_max)),
-        Ok(Err(error)) => Err(Refusal::BodyBroken(error.to_string())),
+    let read = timeout_at(deadline, collect(&mut body, bytes_max)).await;
+    let read = read.unwrap_or(Err(Refusal::BodySlow));
+    if matches!(read, Err(Refusal::BodyTooLarge(_))) {
+        discard(body, deadline).await;
+    }
+    read
+}
+
+async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(bytes_max)),
+        Err(error) => Err(Refusal::BodyBroken(error.to_string())),
+    }
+}
+
+/// Reads on without keeping anything, for a bounded time and a bounded length.
+async fn discard(mut body: Body, deadline: Instant) {
+    let deadline = deadline.min(Instant::now() + DISCARD_TIME);
+    let mut bytes = 0;
+    while bytes < DISCARD_BYTES_MAX
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
+    {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

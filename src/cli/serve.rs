@@ -21,12 +21,15 @@ use super::{Outcome, output};
 use crate::{
     api::{self, admin::Stopping, cello::Doors, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
-    client::{node_pool::NodePool, node_tls::NodeTls},
+    client::{
+        host_ping::HostPing, node_pool::NodePool, node_tls::NodeTls,
+        runtime::docker::DockerRuntime, service_probe::NetProbe,
+    },
     config::{
         self, Config,
         layer::{ConsistencyName, DoorsName, Layer, ProfileName},
     },
-    control,
+    control::{self, Tools},
     domain::undermoon::document::Document,
     observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
@@ -63,6 +66,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     }
     let tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
     let nodes = Arc::new(NodePool::new(tls));
+    let docker = Arc::new(DockerRuntime::new(config.docker_tls.clone()));
+    let services = Arc::new(NetProbe::new()?);
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
     let ports = bind_all(&config).await?;
     let import = metadata_to_import(&config).await?;
@@ -76,9 +81,12 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     };
     let stopping = Stopping::default();
     let observatory = Arc::new(Observatory::new(nodes));
-    let server = serve(&config, &broker, ports, &stopping, &observatory);
+    let ping: Arc<dyn HostPing> = Arc::<DockerRuntime>::clone(&docker);
+    let outward = (&observatory, &ping);
+    let server = serve(&config, &broker, ports, &stopping, outward);
     tokio::spawn(measure(broker.clone()));
-    control::start(&broker, &observatory);
+    let tools = Tools { observatory: Arc::clone(&observatory), runtime: docker, services };
+    control::start(&broker, tools);
     tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
@@ -115,7 +123,7 @@ fn serve(
     broker: &Broker,
     ports: Vec<TcpListener>,
     stopping: &Stopping,
-    observatory: &Arc<Observatory>,
+    (observatory, ping): (&Arc<Observatory>, &Arc<dyn HostPing>),
 ) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
     let limits =
@@ -135,7 +143,10 @@ fn serve(
                 profile: profile(listener.kvrocks_profile),
                 observatory: Arc::clone(observatory),
             },
-            cello: api::cello::Settings { doors: doors(listener.pool_doors), ping: None },
+            cello: api::cello::Settings {
+                doors: doors(listener.pool_doors),
+                ping: Some(Arc::clone(ping)),
+            },
             admin: api::admin::Settings { stopping: stopping.clone() },
         };
         if let Ok(address) = port.local_addr() {

@@ -8,3 +8,4 @@ pub mod node_tls;
 mod node_wire;
 pub mod proxy;
 pub mod runtime;
+pub mod service_probe;

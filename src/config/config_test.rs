@@ -75,6 +75,19 @@ fn a_listener_may_have_a_profile_of_its_own() {
 }
 
 #[test]
+fn certificates_for_docker_come_together() {
+    assert_eq!(judged(|_| {}).unwrap().docker_tls, None);
+    refused("need each other", |layer| layer.pool_docker_tls_ca = Some("ca.pem".into()));
+    let config = judged(|layer| {
+        layer.pool_docker_tls_ca = Some("ca.pem".into());
+        layer.pool_docker_tls_cert = Some("cert.pem".into());
+        layer.pool_docker_tls_key = Some("key.pem".into());
+    });
+    let files = config.unwrap().docker_tls.unwrap();
+    assert_eq!(files.key, std::path::PathBuf::from("key.pem"));
+}
+
+#[test]
 fn a_listener_may_serve_a_part_of_the_pool() {
     let listen = ["a:1", "b:2?pool=users&undermoon=program", "c:3?pool=operators", "d:4?pool=none"];
     let config = judged(|layer| layer.listen = list(&listen)).unwrap();

@@ -218,6 +218,16 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_KVROCKS_NODE_TLS_SERVER_NAME", help_heading = "Kvrocks")]
     pub kvrocks_node_tls_server_name: Option<String>,
 
+    /// PEM file of the authorities that vouch for Docker daemons of hosts that want TLS.
+    #[arg(long, env = "QUORATE_POOL_DOCKER_TLS_CA", help_heading = "Cluster pool")]
+    pub pool_docker_tls_ca: Option<PathBuf>,
+    /// PEM file of our certificate for them.
+    #[arg(long, env = "QUORATE_POOL_DOCKER_TLS_CERT", help_heading = "Cluster pool")]
+    pub pool_docker_tls_cert: Option<PathBuf>,
+    /// PEM file of the key of that certificate.
+    #[arg(long, env = "QUORATE_POOL_DOCKER_TLS_KEY", help_heading = "Cluster pool")]
+    pub pool_docker_tls_key: Option<PathBuf>,
+
     /// What is logged: a level, or a list of target=level.
     #[arg(long, env = "QUORATE_LOG_LEVEL", help_heading = "Program")]
     pub log_level: Option<String>,
@@ -277,6 +287,9 @@ impl Layer {
             kvrocks_node_tls_cert: None,
             kvrocks_node_tls_key: None,
             kvrocks_node_tls_server_name: None,
+            pool_docker_tls_ca: None,
+            pool_docker_tls_cert: None,
+            pool_docker_tls_key: None,
             log_level: Some("info".to_owned()),
             log_format: Some(LogFormat::Text),
             unsafe_leader_restore: Some(false),

@@ -1,15 +1,28 @@
-//! A private Docker daemon: its own socket, data and pid file in a directory that goes with it, and
-//! one tiny image made on the spot, since there is no registry to ask.
+//! A private Docker daemon: its own socket, port, data and pid file in a directory that goes with
+//! it, and one tiny image made on the spot, since there is no registry to ask.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    io::Write,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
 use tempfile::TempDir;
+
+use super::process::free_port;
 
 /// The image every daemon has.
 pub const IMAGE: &str = "quorate-test:1";
@@ -19,16 +32,34 @@ const BUSYBOX: &str = "/bin/busybox";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What is special about a daemon.
+#[derive(Clone, Debug, Default)]
+pub struct DockerOptions {
+    /// Its port wants TLS and a [`Docker::certificate`].
+    pub is_tls: bool,
+    /// Its data is on a disk of this many bytes.
+    pub disk_bytes: Option<u64>,
+    /// It starts without [`IMAGE`].
+    pub is_bare: bool,
+}
+
 /// A daemon that ends with the value, with all its containers.
 pub struct Docker {
     dir: TempDir,
     daemon: Option<Child>,
+    options: DockerOptions,
+    port: u16,
     subnet: u32,
 }
 
 impl Docker {
     /// Starts a daemon and gives it the image. Panics with what is missing if there cannot be one.
     pub fn start() -> Self {
+        Self::start_with(DockerOptions::default())
+    }
+
+    /// As [`Docker::start`], but for what is special.
+    pub fn start_with(options: DockerOptions) -> Self {
         for (program, package) in [("dockerd", "docker.io"), ("docker", "docker.io")] {
             assert!(
                 find(program).is_some(),
@@ -47,15 +78,38 @@ impl Docker {
         let dir = TempDir::with_prefix("qdocker-").unwrap();
         // Daemons side by side must not give their networks the same addresses.
         let subnet = std::process::id() % 200 + 20;
-        let mut docker = Self { dir, daemon: None, subnet };
+        let mut docker = Self { dir, daemon: None, options, port: free_port(), subnet };
+        if docker.options.is_tls {
+            docker.write_certificates();
+        }
+        if let Some(bytes) = docker.options.disk_bytes {
+            let data = docker.path("data");
+            fs::create_dir_all(&data).unwrap();
+            let size = format!("size={bytes}");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(data);
+            assert!(mount.status().unwrap().success(), "a small disk is mounted");
+        }
         docker.up();
-        docker.import_image();
+        if !docker.options.is_bare {
+            docker.import_image();
+        }
         docker
     }
 
     /// `unix://…`.
     pub fn url(&self) -> String {
         format!("unix://{}", self.path("s").display())
+    }
+
+    /// `tcp://…`, on loopback; the same for every start.
+    pub fn tcp_url(&self) -> String {
+        format!("tcp://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// One of `ca.pem`, `cert.pem`, `key.pem`: for clients of a daemon that wants TLS.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.path(name)
     }
 
     /// Starts the daemon again after [`Docker::down`], with what it had.
@@ -77,7 +131,18 @@ impl Docker {
         let pool = format!("base=10.{}.0.0/16,size=24", self.subnet);
         command.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
         command.args(["--bridge=none", "--default-address-pool", &pool]);
-        command.args(["--host", &self.url()]).arg("--pidfile").arg(pidfile);
+        command.args(["--host", &self.url(), "--host", &self.tcp_url()]);
+        if self.options.is_tls {
+            command.arg("--tlsverify");
+            for (flag, name) in
+                [("--tlscacert", "ca.pem"), ("--tlscert", "cert.pem"), ("--tlskey", "key.pem")]
+            {
+                command.arg(flag).arg(self.path(name));
+            }
+        } else {
+            command.arg("--tls=false");
+        }
+        command.arg("--pidfile").arg(pidfile);
         command.arg("--data-root").arg(self.path("data"));
         command.arg("--exec-root").arg(self.path("exec"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -97,8 +162,9 @@ impl Docker {
     /// Ends the daemon; its containers end with it and stay on its disk.
     pub fn down(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).unwrap());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let pid = pid_of(&daemon);
+        let _ = kill(pid, Signal::SIGCONT);
+        let _ = kill(pid, Signal::SIGTERM);
         let until = Instant::now() + PATIENCE;
         while daemon.try_wait().unwrap().is_none() {
             if Instant::now() > until {
@@ -107,6 +173,40 @@ impl Docker {
             }
             sleep(PAUSE);
         }
+        self.end_what_is_left();
+    }
+
+    /// Ends the daemon at once, as `kill -9` does; its containers go on.
+    pub fn crash(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        // The container engine dies with the daemon. Where nobody collects dead orphans, the next
+        // daemon would take its number for a sign of life.
+        let _ = fs::remove_file(self.path("exec/containerd/containerd.pid"));
+    }
+
+    /// The daemon does nothing more, but whoever connects to it is let in.
+    pub fn freeze(&self) {
+        kill(pid_of(self.daemon.as_ref().expect("the daemon runs")), Signal::SIGSTOP).unwrap();
+    }
+
+    /// The daemon goes on where it was.
+    pub fn thaw(&self) {
+        kill(pid_of(self.daemon.as_ref().expect("the daemon runs")), Signal::SIGCONT).unwrap();
+    }
+
+    /// Leaves nothing of the small disk that the daemon has.
+    pub fn fill_disk(&self) {
+        assert!(self.options.disk_bytes.is_some(), "only a small disk is filled");
+        let mut file = File::create(self.path("data/full")).unwrap();
+        let chunk = vec![0_u8; 4_096];
+        while file.write_all(&chunk).is_ok() {}
+    }
+
+    /// Takes back what [`Docker::fill_disk`] did.
+    pub fn clear_disk(&self) {
+        fs::remove_file(self.path("data/full")).unwrap();
     }
 
     /// Runs the client and returns what it prints. Panics if it fails.
@@ -149,7 +249,8 @@ impl Docker {
         self.try_docker(&["version"]).is_ok()
     }
 
-    fn import_image(&self) {
+    /// Gives the daemon [`IMAGE`].
+    pub fn import_image(&self) {
         let root = self.path("image");
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::create_dir_all(root.join("tmp")).unwrap();
@@ -160,11 +261,74 @@ impl Docker {
         assert!(packed.unwrap().success(), "the image is packed");
         self.docker(&["import", archive.to_str().unwrap(), IMAGE]);
     }
+
+    /// Somebody who vouches for daemon and clients, and a certificate that does for both.
+    fn write_certificates(&self) {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "daemons");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![Ipv4Addr::LOCALHOST.to_string()]).unwrap();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        fs::write(self.path("ca.pem"), issuer.pem()).unwrap();
+        fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
+        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+    }
+
+    /// Kills what a daemon that did not end in order has left: its container engine, the keepers
+    /// of its containers, and what they keep.
+    fn end_what_is_left(&self) {
+        let dir = self.dir.path().to_str().unwrap();
+        let parents = processes();
+        let own = std::process::id();
+        let mut doomed: BTreeSet<u32> = parents
+            .keys()
+            .copied()
+            .filter(|pid| *pid != own && command_line(*pid).contains(dir))
+            .collect();
+        loop {
+            let known = doomed.len();
+            let children = parents.iter().filter(|(_, parent)| doomed.contains(parent));
+            let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+            doomed.extend(children);
+            if doomed.len() == known {
+                break;
+            }
+        }
+        for pid in doomed {
+            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
+        }
+    }
+}
+
+fn pid_of(daemon: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(daemon.id()).unwrap())
+}
+
+/// Every process and its parent.
+fn processes() -> BTreeMap<u32, u32> {
+    let found = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in brackets may have blanks; the parent is the second word after it.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Some((pid, parent))
+    });
+    found.collect()
+}
+
+fn command_line(pid: u32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).into_owned()
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        if self.daemon.is_some() {
+        if let Some(daemon) = &self.daemon {
+            let _ = kill(pid_of(daemon), Signal::SIGCONT);
             if let Ok(all) = self.try_docker(&["ps", "-aq"])
                 && !all.is_empty()
             {
@@ -175,6 +339,7 @@ impl Drop for Docker {
             let _ = self.try_docker(&["network", "prune", "-f"]);
         }
         self.down();
+        self.end_what_is_left();
         unmount(self.dir.path());
     }
 }

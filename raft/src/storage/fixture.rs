@@ -1,6 +1,11 @@
 //! What the tests of this module share.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+    time::Duration,
+};
 
 use crate::{
     Config, PeerConfig, Proposal, RequestId, Timers,
@@ -16,6 +21,9 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
     type_config::TypeConfigExt,
 };
+
+/// How often a copy of files that change is begun again.
+const COPIES_MAX: u32 = 100;
 
 pub(crate) fn config(data_dir: &Path) -> Config {
     let peer = |id| PeerConfig {
@@ -101,16 +109,31 @@ pub(crate) async fn append(log: &mut LogStore, entries: Vec<Entry>) {
     submit(log, entries).await.await.expect("answered").expect("written");
 }
 
-/// What a `kill -9` at this moment would leave: the files as they are, nothing closed.
+/// What a `kill -9` at this moment would leave: the files as they are, nothing closed. A file that
+/// the database removes meanwhile makes it another moment.
 pub(crate) fn copy_as_after_kill(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("created");
-    for file in fs::read_dir(from).expect("listed") {
-        let file = file.expect("listed");
-        let target = to.join(file.file_name());
-        if file.path().is_dir() {
-            copy_as_after_kill(&file.path(), &target);
-        } else {
-            fs::copy(file.path(), target).expect("copied");
+    for _ in 0..COPIES_MAX {
+        match copy_all(from, to) {
+            Ok(()) => return,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::remove_dir_all(to).expect("removed");
+            }
+            Err(error) => panic!("not copied: {error}"),
         }
     }
+    panic!("files vanish from {} all the time", from.display());
+}
+
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        let target = to.join(file.file_name());
+        if file.path().is_dir() {
+            copy_all(&file.path(), &target)?;
+        } else {
+            fs::copy(file.path(), target)?;
+        }
+    }
+    Ok(())
 }

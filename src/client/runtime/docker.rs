@@ -262,7 +262,7 @@ impl Runtime for DockerRuntime {
         Box::pin(self.with(daemon, time, move |docker| async move {
             let grace_s = i32::try_from(grace_s).unwrap_or(i32::MAX);
             let options = RestartContainerOptionsBuilder::new().t(grace_s).build();
-            docker.restart_container(name, Some(options)).await.map_err(said)
+            about_existing(docker.restart_container(name, Some(options)).await.map_err(said))
         }))
     }
 
@@ -277,7 +277,7 @@ impl Runtime for DockerRuntime {
                 {
                     Ok(())
                 }
-                removed => removed,
+                removed => about_existing(removed),
             }
         }))
     }
@@ -443,8 +443,16 @@ fn state_of(word: &str) -> ContainerState {
 fn unless_so_already(done: Result<(), Error>) -> Result<(), RuntimeError> {
     match done {
         Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
-        done => done.map_err(said),
+        done => about_existing(done.map_err(said)),
     }
+}
+
+/// A conflict about a container that exists is not one about its name.
+fn about_existing<T>(done: Result<T, RuntimeError>) -> Result<T, RuntimeError> {
+    done.map_err(|error| match error {
+        RuntimeError::NameTaken(message) => RuntimeError::Other(message),
+        error => error,
+    })
 }
 
 /// What the daemon, or the way to it, said.

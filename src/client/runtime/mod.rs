@@ -12,6 +12,7 @@ pub mod fake;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures::future::BoxFuture;
+use serde::Serialize;
 
 /// Where a daemon is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +24,7 @@ pub struct Daemon {
 }
 
 /// A container to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContainerSpec {
     /// Name, unique on the daemon.
     pub name: String,

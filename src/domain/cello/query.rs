@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use imbl::ordmap::DiffItem;
+
 use super::{
     State,
     model::{Cluster, Health, Host, Phase, PowerOutcome, Task, TaskKind},
@@ -38,6 +40,42 @@ pub fn pending_effects(state: &State) -> Vec<Effect> {
     of_hosts.chain(of_clusters).collect()
 }
 
+/// What of [`pending_effects`] is to be done on one host.
+#[must_use]
+pub fn effects_of(state: &State, host_id: &str) -> Vec<Effect> {
+    let departed = || state.departed.iter().find(|host| host.id == host_id);
+    let Some(host) = state.host(host_id).ok().or_else(departed) else { return Vec::new() };
+    let effect = |task: &Option<Task>, cluster: Option<&Arc<Cluster>>| {
+        let (host, cluster) = (Arc::clone(host), cluster.cloned());
+        task.clone().map(|task| Effect { task, host, cluster })
+    };
+    let of_clusters = state.clusters_of(host_id);
+    let of_clusters = of_clusters.filter_map(|cluster| effect(&cluster.task, Some(cluster)));
+    effect(&host.task, None).into_iter().chain(of_clusters).collect()
+}
+
+/// Hosts of the newer state that differ from the older one, or whose clusters do. Costs as much as
+/// differs.
+#[must_use]
+pub fn touched_hosts(old: &State, new: &State) -> BTreeSet<String> {
+    let mut touched = BTreeSet::new();
+    for item in old.hosts.diff(&new.hosts) {
+        if let DiffItem::Add(_, host) | DiffItem::Update { new: (_, host), .. } = item {
+            touched.insert(host.id.clone());
+        }
+    }
+    for item in old.clusters.diff(&new.clusters) {
+        let (DiffItem::Add(_, cluster)
+        | DiffItem::Update { new: (_, cluster), .. }
+        | DiffItem::Remove(_, cluster)) = item;
+        touched.insert(cluster.host_id.clone());
+    }
+    if !old.departed.ptr_eq(&new.departed) {
+        touched.extend(new.departed.iter().map(|host| host.id.clone()));
+    }
+    touched
+}
+
 /// Whether a task still stands as it did. Asked again just before every step on a host.
 #[must_use]
 pub fn is_current(state: &State, effect: &Effect) -> bool {
@@ -54,14 +92,17 @@ pub fn is_current(state: &State, effect: &Effect) -> bool {
     }
 }
 
-/// Clusters to be probed: made, without a task, on an active host. Stopped ones are among them, so
-/// that what runs against the record can be stopped; their health is not to be reported.
+/// [`probed_on`] every active host.
 pub fn probed(state: &State) -> impl Iterator<Item = (&Arc<Host>, &Arc<Cluster>)> {
-    state.clusters.values().filter_map(|cluster| {
-        let host = state.host(&cluster.host_id).ok()?;
-        let is_probed = host.is_active && cluster.phase == Phase::Ready && cluster.task.is_none();
-        is_probed.then_some((host, cluster))
-    })
+    let active = state.hosts.values().filter(|host| host.is_active);
+    active.flat_map(|host| probed_on(state, &host.id).map(move |cluster| (host, cluster)))
+}
+
+/// Clusters of a host to be probed: made, without a task. Stopped ones are among them, so that what
+/// runs against the record can be stopped; their health is not to be reported.
+pub fn probed_on<'a>(state: &'a State, host_id: &'a str) -> impl Iterator<Item = &'a Arc<Cluster>> {
+    let clusters = state.clusters_of(host_id);
+    clusters.filter(|cluster| cluster.phase == Phase::Ready && cluster.task.is_none())
 }
 
 /// Hosts that [`FillHost`](super::Command::FillHost) by the loop would fill now.
