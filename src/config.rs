@@ -4,6 +4,7 @@
 //! [`Config`] is what has been judged and can be used. Unknown keys of the file are errors.
 
 pub mod layer;
+mod security;
 pub mod source;
 
 use std::{
@@ -16,13 +17,14 @@ use clap::ArgMatches;
 
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
-    broker::engine::{self, PeerConfig, SnapshotPolicy, Timers},
+    broker::engine::{self, PeerConfig, PeerTls, SnapshotPolicy, Timers},
     client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::undermoon::{
         config::{ClusterConfig, CompressionStrategy, MigrationConfig},
         settings::{Seed, Settings},
     },
+    tls,
 };
 pub use source::Origin;
 
@@ -80,6 +82,8 @@ pub struct Listener {
     pub kvrocks_profile: ProfileName,
     /// What of the cluster pool is served here.
     pub pool_doors: DoorsName,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
 }
 
 /// Everything a replica needs to know, judged.
@@ -99,6 +103,10 @@ pub struct Config {
     pub timers: Timers,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
+    /// TLS of the client ports; none if absent.
+    pub tls: Option<tls::Files>,
+    /// TLS between replicas; none if absent.
+    pub peer_tls: Option<tls::Files>,
     /// Time for an ordinary request.
     pub request_timeout: Duration,
     /// Oldest local state that is served; `None` serves any.
@@ -174,13 +182,14 @@ pub fn load(
 
 impl Config {
     /// What the engine is told.
-    pub fn engine(&self) -> engine::Config {
+    pub fn engine(&self, peer_tls: Option<PeerTls>) -> engine::Config {
         engine::Config {
             replica_id: self.replica_id,
             cluster_token: self.cluster_token.0.clone(),
             peers: self.peers.clone(),
             data_dir: self.data_dir.clone(),
             peer_listen: self.peer_listen.clone(),
+            peer_tls,
             timers: self.timers,
             proposals_in_flight_max: self.proposals_in_flight_max,
             proposal_bytes_in_flight_max: self.proposal_bytes_in_flight_max,
@@ -215,8 +224,12 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         given(layer.kvrocks_profile, "kvrocks_profile")?,
     ];
     let listen = given(layer.listen.clone(), "listen")?;
-    let listeners =
-        listen.iter().map(|text| listener(text, profiles)).collect::<Result<Vec<_>, _>>()?;
+    let tls = security::client_port_tls(&layer)?;
+    let peer_tls = security::peer_tls(&layer)?;
+    let listeners = listen
+        .iter()
+        .map(|text| listener(text, profiles, tls.is_some()))
+        .collect::<Result<Vec<_>, _>>()?;
     let first = listeners.first().ok_or_else(|| invalid("listen is empty"))?;
     let cluster = cluster(&layer, first, warnings)?;
     let staleness_ms = given(layer.read_staleness_max_ms, "read_staleness_max_ms")?;
@@ -234,6 +247,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         data_dir: given(layer.data_dir.clone(), "data_dir")?,
         timers: timers(&layer)?,
         listeners,
+        tls,
+        peer_tls,
         request_timeout: milliseconds(layer.request_timeout_ms, "request_timeout_ms")?,
         read_staleness_max: (staleness_ms > 0).then(|| Duration::from_millis(staleness_ms)),
         default_consistency: given(layer.default_consistency, "default_consistency")?,
@@ -261,11 +276,16 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     })
 }
 
-/// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS]`.
-fn listener(text: &str, defaults: [ProfileName; 2]) -> Result<Listener, ConfigError> {
+/// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS&tls=SWITCH]`.
+fn listener(
+    text: &str,
+    defaults: [ProfileName; 2],
+    has_tls: bool,
+) -> Result<Listener, ConfigError> {
     let (address, wishes) = text.split_once('?').unwrap_or((text, ""));
     let [mut undermoon_profile, mut kvrocks_profile] = defaults;
     let mut pool_doors = DoorsName::All;
+    let mut is_tls = has_tls;
     for wish in wishes.split('&').filter(|wish| !wish.is_empty()) {
         match wish {
             "undermoon=document" => undermoon_profile = ProfileName::Document,
@@ -276,15 +296,25 @@ fn listener(text: &str, defaults: [ProfileName; 2]) -> Result<Listener, ConfigEr
             "pool=users" => pool_doors = DoorsName::Users,
             "pool=operators" => pool_doors = DoorsName::Operators,
             "pool=none" => pool_doors = DoorsName::None,
+            "tls=off" => is_tls = false,
+            "tls=on" if has_tls => is_tls = true,
+            "tls=on" => return Err(invalid("tls=on needs tls_cert and tls_key")),
             _ => {
                 let shape = "HOST:PORT or HOST:PORT?FAMILY=document|program, where FAMILY is \
-                             undermoon or kvrocks, or HOST:PORT?pool=all|users|operators|none";
+                             undermoon or kvrocks, or HOST:PORT?pool=all|users|operators|none, or \
+                             HOST:PORT?tls=on|off";
                 return Err(invalid(format!("listen is {shape}, not {text}")));
             }
         }
     }
     check_address(address, "listen")?;
-    Ok(Listener { address: address.to_owned(), undermoon_profile, kvrocks_profile, pool_doors })
+    Ok(Listener {
+        address: address.to_owned(),
+        undermoon_profile,
+        kvrocks_profile,
+        pool_doors,
+        is_tls,
+    })
 }
 
 fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {
@@ -310,7 +340,8 @@ fn cluster(
     let mut peers = given_peers.iter().map(|text| peer(text)).collect::<Result<Vec<_>, _>>()?;
     if peers.is_empty() {
         let peer_addr = layer.peer_listen.clone().unwrap_or_else(|| "127.0.0.1:7800".to_owned());
-        let client_url = format!("http://{}", first.address);
+        let scheme = if first.is_tls { "https" } else { "http" };
+        let client_url = format!("{scheme}://{}", first.address);
         peers.push(PeerConfig { id: layer.replica_id.unwrap_or(1), peer_addr, client_url });
     }
     check_peers(&peers, warnings)?;
@@ -341,7 +372,9 @@ fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
     let id: u64 = id.trim().parse().map_err(|_| shape())?;
     let (peer_addr, client_url) = rest.split_once('/').unwrap_or((rest, ""));
     check_address(peer_addr, "a peer's address")?;
-    let is_url = client_url.is_empty() || client_url.starts_with("http://");
+    let is_url = client_url.is_empty()
+        || client_url.starts_with("http://")
+        || client_url.starts_with("https://");
     if id == 0 || !is_url {
         return Err(shape());
     }

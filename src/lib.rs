@@ -9,6 +9,7 @@
 //! - [`client`]: outbound I/O behind small traits.
 //! - [`gateway`]: forwards a client's requests to whichever replica serves.
 //! - [`server`]: client ports and their connections.
+//! - [`tls`]: certificates of the client ports and between replicas.
 //! - [`cli`]: one file a noun.
 //! - [`config`]: file, environment and flags; [`clock`]: time and randomness; [`telemetry`]: logs
 //!   and metrics.
@@ -30,3 +31,4 @@ pub mod observe;
 pub mod replica;
 pub mod server;
 pub mod telemetry;
+pub mod tls;

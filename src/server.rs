@@ -14,15 +14,17 @@ use hyper_util::{
     server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use self::stall::Stall;
-use crate::telemetry;
+use crate::{telemetry, tls::ClientPortTls};
 
 /// Pause after a failed accept; most often the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -81,12 +83,17 @@ impl Server {
 
     /// Serves a port until the server stops.
     pub fn serve(&self, listener: TcpListener, app: Router) {
+        self.serve_inside(None, listener, app);
+    }
+
+    /// As [`Server::serve`], inside TLS if there is any.
+    pub fn serve_inside(&self, tls: Option<ClientPortTls>, listener: TcpListener, app: Router) {
         let shared = Arc::clone(&self.shared);
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             let stop = shared.stop.clone();
             tokio::select! {
-                () = accept(shared, tasks, listener, app) => {}
+                () = accept(shared, tasks, listener, Port { app, tls }) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -120,7 +127,14 @@ impl Shared {
     }
 }
 
-async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, app: Router) {
+/// What connections to one port have in common.
+#[derive(Clone)]
+struct Port {
+    app: Router,
+    tls: Option<ClientPortTls>,
+}
+
+async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, port: Port) {
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
@@ -128,8 +142,12 @@ async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, 
             Ok((stream, peer)) => {
                 let Some(watcher) = shared.watcher() else { return };
                 let head_timeout = shared.head_timeout;
-                let app = app.clone();
-                tasks.spawn(converse(stream, peer, app, head_timeout, watcher, place));
+                let port = port.clone();
+                let stop = shared.stop.clone();
+                tasks.spawn(async move {
+                    let _place = place;
+                    welcome(stream, peer, port, head_timeout, (watcher, stop)).await;
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -139,20 +157,46 @@ async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, 
     }
 }
 
-/// Serves one connection to its end.
-async fn converse(
+/// Shakes hands where the port wants it, and serves the connection to its end.
+async fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
-    app: Router,
+    port: Port,
     head_timeout: Duration,
-    watcher: Watcher,
-    place: OwnedSemaphorePermit,
+    (watcher, stop): (Watcher, CancellationToken),
 ) {
     metrics::counter!(telemetry::CLIENT_CONNECTIONS_TOTAL).increment(1);
     metrics::gauge!(telemetry::CLIENT_CONNECTIONS).increment(1.0);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
+    match port.tls {
+        None => converse(stream, peer, port.app, head_timeout, watcher).await,
+        Some(tls) => {
+            let shaken = timeout(head_timeout, TlsAcceptor::from(tls.present()).accept(stream));
+            let shaken = tokio::select! {
+                shaken = shaken => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+                () = stop.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+            };
+            let outcome = if shaken.is_ok() { "done" } else { "failed" };
+            metrics::counter!(telemetry::TLS_HANDSHAKES_TOTAL, "outcome" => outcome).increment(1);
+            match shaken {
+                Ok(stream) => converse(stream, peer, port.app, head_timeout, watcher).await,
+                Err(error) => tracing::debug!(%peer, %error, "a client did not shake hands"),
+            }
+        }
+    }
+    metrics::gauge!(telemetry::CLIENT_CONNECTIONS).decrement(1.0);
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    app: Router,
+    head_timeout: Duration,
+    watcher: Watcher,
+) {
     let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
         let app = app.clone();
         async move {
@@ -171,6 +215,4 @@ async fn converse(
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection broke");
     }
-    metrics::gauge!(telemetry::CLIENT_CONNECTIONS).decrement(1.0);
-    drop(place);
 }

@@ -47,6 +47,12 @@ pub const FIELDS: [&str; 32] = [
 pub const CLIENT_CONNECTIONS: &str = "quorate_client_connections";
 /// Counter, connections: client connections since the start.
 pub const CLIENT_CONNECTIONS_TOTAL: &str = "quorate_client_connections_total";
+/// Counter, handshakes on client ports; label `outcome`: `done`, `failed`.
+pub const TLS_HANDSHAKES_TOTAL: &str = "quorate_tls_handshakes_total";
+/// Counter, times that changed certificates were loaded; label `outcome`: `ok`, `failed`.
+pub const TLS_RELOADS_TOTAL: &str = "quorate_tls_reloads_total";
+/// Gauge, 1 if the files of certificates cannot be used and former ones are in use.
+pub const TLS_FILES_BAD: &str = "quorate_tls_files_bad";
 /// Gauge, 1 if this replica leads.
 pub const IS_LEADER: &str = "quorate_is_leader";
 /// Gauge, 1 if this replica is ready to serve.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::ReplicaId;
+use crate::{ReplicaId, tls::PeerTls};
 
 /// Everything a replica needs to start. The same on every start.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the peer port listens, `host:port`; port 0 lets the system pick.
     pub peer_listen: String,
+    /// TLS between replicas, on all of them or none.
+    pub peer_tls: Option<PeerTls>,
     /// Intervals of the protocol.
     pub timers: Timers,
     /// Most proposals in flight on the leader.

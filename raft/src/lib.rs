@@ -18,6 +18,7 @@ pub mod node;
 pub mod read;
 pub mod replicated;
 pub mod status;
+pub mod tls;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -38,6 +39,7 @@ pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};
 pub use status::{Role, Status};
 pub use storage::log::{EntryKind, RawEntry};
+pub use tls::PeerTls;
 
 /// Log filter for the consensus library below this crate, which tells every step it takes.
 pub const LIBRARY_LOG_FILTER: &str = "openraft=warn";

@@ -34,6 +34,7 @@ use crate::{
     observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
     telemetry,
+    tls::{self, Tls},
 };
 
 /// Between two looks at the gauges.
@@ -64,8 +65,9 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     for warning in &resolved.warnings {
         tracing::warn!(warning, "configuration");
     }
-    let tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
-    let nodes = Arc::new(NodePool::new(tls));
+    let node_tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
+    let nodes = Arc::new(NodePool::new(node_tls));
+    let tls = Tls::load(config.tls.clone(), config.peer_tls.clone())?;
     let docker = Arc::new(DockerRuntime::new(config.docker_tls.clone()));
     let services = Arc::new(NetProbe::new()?);
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
@@ -73,7 +75,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let import = metadata_to_import(&config).await?;
     let foundation = Foundation { seed: config.seed.clone(), import };
     let broker = tokio::select! {
-        started = Broker::start(config.engine(), foundation) => started?,
+        started = Broker::start(config.engine(tls.peers.clone()), foundation) => started?,
         reason = signals.next() => {
             tracing::info!(reason, "stopped before the start was over");
             return Ok(ExitCode::SUCCESS);
@@ -83,7 +85,8 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let observatory = Arc::new(Observatory::new(nodes));
     let ping: Arc<dyn HostPing> = Arc::<DockerRuntime>::clone(&docker);
     let outward = (&observatory, &ping);
-    let server = serve(&config, &broker, ports, &stopping, outward);
+    let server = serve(&config, &broker, ports, &stopping, outward, &tls);
+    tokio::spawn(tls::keep_current(tls));
     tokio::spawn(measure(broker.clone()));
     let tools = Tools { observatory: Arc::clone(&observatory), runtime: docker, services };
     control::start(&broker, tools);
@@ -124,6 +127,7 @@ fn serve(
     ports: Vec<TcpListener>,
     stopping: &Stopping,
     (observatory, ping): (&Arc<Observatory>, &Arc<dyn HostPing>),
+    tls: &Tls,
 ) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
     let limits =
@@ -153,7 +157,8 @@ fn serve(
             let replica = config.replica_id;
             tracing::info!(replica, %address, "clients are served");
         }
-        server.serve(port, api::router(broker.clone(), settings));
+        let tls = tls.clients.clone().filter(|_| listener.is_tls);
+        server.serve_inside(tls, port, api::router(broker.clone(), settings));
     }
     server
 }

@@ -102,11 +102,31 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_ELECTION_MAX_MS", help_heading = "Cluster")]
     pub election_max_ms: Option<u64>,
 
-    /// Where clients connect: HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS], each profile
-    /// document or program, the doors of the cluster pool all, users, operators or none. Repeats.
+    /// Where clients connect: HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS&tls=SWITCH],
+    /// each profile document or program, the doors of the cluster pool all, users, operators or
+    /// none, the switch on or off. Repeats.
     #[arg(long, env = "QUORATE_LISTEN", value_delimiter = ',', help_heading = "Clients")]
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<String>>,
+    /// PEM file of this replica's certificate for clients; with it, client ports speak TLS.
+    #[arg(long, env = "QUORATE_TLS_CERT", help_heading = "TLS")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the key of that certificate.
+    #[arg(long, env = "QUORATE_TLS_KEY", help_heading = "TLS")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the authorities that vouch for clients; with it, clients need a certificate.
+    #[arg(long, env = "QUORATE_TLS_CLIENT_CA", help_heading = "TLS")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// PEM file of the authorities that vouch for replicas; with it, replicas speak mutual TLS.
+    #[arg(long, env = "QUORATE_PEER_TLS_CA", help_heading = "TLS")]
+    pub peer_tls_ca: Option<PathBuf>,
+    /// PEM file of this replica's certificate for other replicas.
+    #[arg(long, env = "QUORATE_PEER_TLS_CERT", help_heading = "TLS")]
+    pub peer_tls_cert: Option<PathBuf>,
+    /// PEM file of the key of that certificate.
+    #[arg(long, env = "QUORATE_PEER_TLS_KEY", help_heading = "TLS")]
+    pub peer_tls_key: Option<PathBuf>,
+
     /// Time for an ordinary request, milliseconds.
     #[arg(long, env = "QUORATE_REQUEST_TIMEOUT_MS", help_heading = "Clients")]
     pub request_timeout_ms: Option<u64>,
@@ -254,6 +274,12 @@ impl Layer {
             election_min_ms: Some(timers.election_min_ms),
             election_max_ms: Some(timers.election_max_ms),
             listen: Some(vec!["127.0.0.1:7799".to_owned()]),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            peer_tls_ca: None,
+            peer_tls_cert: None,
+            peer_tls_key: None,
             request_timeout_ms: Some(3_000),
             read_staleness_max_ms: Some(2_000),
             default_consistency: Some(ConsistencyName::Local),

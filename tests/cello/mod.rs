@@ -70,6 +70,7 @@ impl Site {
                 peers: peers.clone(),
                 data_dir: place.data_dir.clone(),
                 peer_listen: place.peer_addr.clone(),
+                peer_tls: None,
                 timers: Timers::for_tests(),
                 proposals_in_flight_max: 256,
                 proposal_bytes_in_flight_max: 16 * 1024 * 1024,

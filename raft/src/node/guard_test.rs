@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use reqwest::header::HeaderMap;
-use tokio::time::{Instant, timeout};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::HeaderMap;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
 
 use crate::{
     Node, ProposeError, ReadError, ReadMode, Role, StartError,
@@ -14,7 +20,7 @@ use crate::{
         harness::{Cluster, PATIENCE, current, local, put, soon},
         register::Registers,
     },
-    transport::{Credentials, Name, route},
+    transport::{Credentials, Name, client::chain, connect::Connector, route},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +165,8 @@ async fn the_peer_port_refuses_strangers_on_every_route() {
     let credentials = Credentials::new(&identity, "a token for tests");
     let replaced = credentials.headers(Name { id: 1, incarnation: [9; 16] });
     let unaddressed = credentials.headers(Name { id: 1, incarnation: [0; 16] });
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let connector = Connector::new(Arc::new(credentials), None);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let term = node.status().term;
     for path in [
         route::APPEND,
@@ -174,12 +181,41 @@ async fn the_peer_port_refuses_strangers_on_every_route() {
         let url = format!("http://{}{path}", node.peer_addr());
         for headers in [HeaderMap::new(), replaced.clone(), unaddressed.clone()] {
             let is_hello = path == route::HELLO && headers == unaddressed;
-            let sent = client.post(&url).headers(headers).body("x").send().await.unwrap();
+            let mut request = hyper::Request::post(&url).body(Full::<Bytes>::from("x")).unwrap();
+            *request.headers_mut() = headers;
+            let sent = client.request(request).await.unwrap();
             assert_eq!(sent.status() == 403, !is_hello, "{path} {}", sent.status());
         }
     }
     assert_eq!(node.status().term, term);
     assert_eq!(put(node, "a", 1).await.unwrap().term, term);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_peer_port_answers_nothing_before_the_token_is_proven() {
+    let cluster = Cluster::started(1).await;
+    let peer_addr = cluster.node(1).peer_addr();
+    let mut stream = tokio::net::TcpStream::connect(peer_addr).await.unwrap();
+    let request = format!("POST {} HTTP/1.1\r\nhost: x\r\n\r\n", route::HELLO);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut told)).await.unwrap().unwrap();
+    assert!(told.starts_with("HTTP/1.1 403 "), "{told}");
+    assert!(told.contains("this port is for replicas"), "{told}");
+    let identity =
+        Identity { cluster: cluster_of("a token for tests"), replica_id: 2, incarnation: [2; 16] };
+    let stranger = Credentials::new(&identity, "another token");
+    let headers = stranger.headers(Name { id: 1, incarnation: [0; 16] });
+    let client =
+        Client::builder(TokioExecutor::new()).build(Connector::new(Arc::new(stranger), None));
+    let mut request = hyper::Request::post(format!("http://{peer_addr}{}", route::HELLO))
+        .body(Full::<Bytes>::from(""))
+        .unwrap();
+    *request.headers_mut() = headers;
+    let refused = client.request(request).await.unwrap_err();
+    assert!(refused.is_connect(), "{refused:?}");
+    assert!(chain(&refused).contains("check that the tokens are equal"), "{refused:?}");
     cluster.stop().await;
 }
 

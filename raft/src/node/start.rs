@@ -74,7 +74,12 @@ impl<M: Machine> Node<M> {
         let is_virgin = opened.is_virgin;
         let core = build(config, opened, listener.1).await?;
         let app = peer_api::router(core.clone());
-        core.tasks.spawn(server::serve(listener.0, app, core.stop.clone(), core.tasks.clone()));
+        let door = server::Door {
+            credentials: core.credentials.clone(),
+            tls: core.config.peer_tls.clone(),
+        };
+        let (stop, tasks) = (core.stop.clone(), core.tasks.clone());
+        core.tasks.spawn(server::serve(listener.0, app, door, stop, tasks));
         core.raft.run();
         core.tasks.spawn(core.clone().follow());
         let node = Self { core: core.clone() };
@@ -118,7 +123,7 @@ async fn build<M: Machine>(
 ) -> Result<Arc<Core<M>>, StartError> {
     let Opened { identity, log, machine, board, snapshots, fatal, .. } = opened;
     let credentials = Arc::new(Credentials::new(&identity, &config.cluster_token));
-    let peers = Arc::new(Peers::new(credentials.clone()).map_err(StartError::Core)?);
+    let peers = Arc::new(Peers::new(credentials.clone(), config.peer_tls.clone()));
     let network = NetworkFactory::new(peers.clone(), config.replica_id, config.timers);
     let core_config = core_config(&config)
         .validate()

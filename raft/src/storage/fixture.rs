@@ -37,6 +37,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         peers: vec![peer(1), peer(2), peer(3)],
         data_dir: data_dir.to_owned(),
         peer_listen: "127.0.0.1:0".to_owned(),
+        peer_tls: None,
         timers: Timers::default(),
         proposals_in_flight_max: 1024,
         proposal_bytes_in_flight_max: 64 << 20,

@@ -82,6 +82,7 @@ impl Cluster {
             peers: self.peers.clone(),
             data_dir: self.data_dir(id),
             peer_listen: self.peers[usize::try_from(id - 1).expect("small")].peer_addr.clone(),
+            peer_tls: None,
             timers: Timers::for_tests(),
             proposals_in_flight_max: 1000,
             proposal_bytes_in_flight_max: 64 * 1024 * 1024,

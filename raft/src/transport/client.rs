@@ -1,20 +1,30 @@
 //! Sends requests to other replicas.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{
-    Client, Response,
+use futures::Stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Response,
+    body::{Frame, Incoming},
     header::{HeaderMap, HeaderValue},
+};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
 };
 
 use super::{
-    Credentials, Name, header,
+    Credentials, Name,
+    connect::Connector,
+    header,
     status::{NOT_LEADER, STOPPED, STRANGER},
 };
+use crate::tls::PeerTls;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(1);
+/// Idle connections are kept that long.
+const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections kept to one peer for proposals and reads; one is in use for each in flight.
 const CALLS_IDLE_MAX: usize = 512;
 /// Most bytes of a refusal that are kept.
@@ -97,35 +107,33 @@ impl CallError {
 /// The connections of this replica to all others.
 pub(crate) struct Peers {
     credentials: Arc<Credentials>,
-    log: Client,
-    heartbeat: Client,
-    snapshot: Client,
-    calls: Client,
+    log: Client<Connector, Body>,
+    heartbeat: Client<Connector, Body>,
+    snapshot: Client<Connector, Body>,
+    calls: Client<Connector, Body>,
 }
+
+/// What a request carries.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 impl Peers {
     /// Prepares connections; none is made yet.
-    ///
-    /// # Errors
-    /// If the client cannot be built; says why.
-    pub(crate) fn new(credentials: Arc<Credentials>) -> Result<Self, String> {
+    pub(crate) fn new(credentials: Arc<Credentials>, tls: Option<PeerTls>) -> Self {
+        let connector = Connector::new(credentials.clone(), tls);
         let client = |idle_max: usize| {
-            Client::builder()
-                .no_proxy()
-                .tcp_nodelay(true)
-                .connect_timeout(CONNECT)
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(idle_max)
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .map_err(|error| chain(&error))
+                .build(connector.clone())
         };
-        Ok(Self {
-            log: client(4)?,
-            heartbeat: client(2)?,
-            snapshot: client(1)?,
-            calls: client(CALLS_IDLE_MAX)?,
+        Self {
+            log: client(4),
+            heartbeat: client(2),
+            snapshot: client(1),
+            calls: client(CALLS_IDLE_MAX),
             credentials,
-        })
+        }
     }
 
     /// A replica at an address.
@@ -150,7 +158,7 @@ impl Peers {
     ) -> Result<Bytes, CallError> {
         let exchange = async {
             let response = self.send(line, target, request).await?;
-            response.bytes().await.map_err(|error| CallError::Broken(chain(&error)))
+            collected(response).await
         };
         match tokio::time::timeout(patience, exchange).await {
             Ok(answer) => answer,
@@ -167,7 +175,7 @@ impl Peers {
         line: Line,
         target: &Target,
         request: Request,
-    ) -> Result<Response, CallError> {
+    ) -> Result<Response<Incoming>, CallError> {
         let client = match line {
             Line::Log => &self.log,
             Line::Heartbeat => &self.heartbeat,
@@ -175,13 +183,16 @@ impl Peers {
             Line::Calls => &self.calls,
         };
         let Request { route, body, extra } = request;
-        let mut headers = HeaderMap::clone(&target.headers);
+        let mut request = hyper::Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}{route}", target.base))
+            .body(body)
+            .map_err(|error| CallError::Unreachable(chain(&error)))?;
+        *request.headers_mut() = HeaderMap::clone(&target.headers);
         for (name, value) in extra.into_iter().flatten() {
-            headers.insert(name, HeaderValue::from(value));
+            request.headers_mut().insert(name, HeaderValue::from(value));
         }
-        let url = format!("{}{route}", target.base);
-        let sent = client.post(url).headers(headers).body(body).send().await;
-        let response = sent.map_err(|error| {
+        let response = client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 CallError::Unreachable(chain(&error))
             } else {
@@ -196,7 +207,7 @@ impl Peers {
             .headers()
             .get(header::RETRY_AFTER_MS)
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        let reason = response.bytes().await.unwrap_or_default();
+        let reason = collected(response).await.unwrap_or_default();
         let reason = &reason[..reason.len().min(REASON_BYTES_MAX)];
         let reason = String::from_utf8_lossy(reason).into_owned();
         Err(CallError::Refused(RefusedCall { status, reason, retry_after_ms }))
@@ -206,14 +217,24 @@ impl Peers {
 /// A request to a replica.
 pub(crate) struct Request {
     route: &'static str,
-    body: reqwest::Body,
+    body: Body,
     extra: [Option<(&'static str, u64)>; 2],
 }
 
 impl Request {
     /// A request without further headers.
-    pub(crate) fn new(route: &'static str, body: impl Into<reqwest::Body>) -> Self {
-        Self { route, body: body.into(), extra: [None, None] }
+    pub(crate) fn new(route: &'static str, body: impl Into<Bytes>) -> Self {
+        let whole = Full::new(body.into()).map_err(|never: Infallible| match never {});
+        Self { route, body: whole.boxed_unsync(), extra: [None, None] }
+    }
+
+    /// A request whose body is made while it is sent.
+    pub(crate) fn streamed(
+        route: &'static str,
+        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Self {
+        let parts = futures::TryStreamExt::map_ok(parts, Frame::data);
+        Self { route, body: StreamBody::new(parts).boxed_unsync(), extra: [None, None] }
     }
 
     /// Adds a header; at most two fit.
@@ -223,6 +244,12 @@ impl Request {
         }
         self
     }
+}
+
+/// The whole body of an answer.
+async fn collected(response: Response<Incoming>) -> Result<Bytes, CallError> {
+    let body = response.into_body().collect().await;
+    body.map(|body| body.to_bytes()).map_err(|error| CallError::Broken(chain(&error)))
 }
 
 /// An error with everything that caused it.

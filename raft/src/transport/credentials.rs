@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::WIRE_VERSION;
@@ -74,9 +74,41 @@ pub(crate) enum Refusal {
 /// What this replica shows to others, and checks in what others show.
 pub(crate) struct Credentials {
     cluster: [u8; 16],
-    /// Derived from the token; never sent, never logged.
-    key: [u8; 32],
+    key: Key,
     here: Name,
+}
+
+/// Derived from the token; never sent, never logged.
+pub(crate) struct Key([u8; 32]);
+
+impl Key {
+    /// The key of a token.
+    pub(crate) fn of(token: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"quorate peer key\0");
+        hash.update(token.as_bytes());
+        Self(hash.finalize().into())
+    }
+
+    /// HMAC-SHA-256 over all parts, as if they were one.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut inner = [0x36_u8; BLOCK_BYTES];
+        let mut outer = [0x5c_u8; BLOCK_BYTES];
+        for (at, byte) in self.0.iter().enumerate() {
+            inner[at] ^= byte;
+            outer[at] ^= byte;
+        }
+        let mut hash = Sha256::new();
+        hash.update(inner);
+        for part in parts {
+            hash.update(part);
+        }
+        let digest = hash.finalize();
+        let mut hash = Sha256::new();
+        hash.update(outer);
+        hash.update(digest);
+        hash.finalize().into()
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -88,12 +120,9 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Credentials of the replica a disk belongs to.
     pub(crate) fn new(identity: &Identity, token: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"quorate peer key\0");
-        hash.update(token.as_bytes());
         Self {
             cluster: identity.cluster,
-            key: hash.finalize().into(),
+            key: Key::of(token),
             here: Name { id: identity.replica_id, incarnation: identity.incarnation },
         }
     }
@@ -101,6 +130,11 @@ impl Credentials {
     /// This replica.
     pub(crate) fn here(&self) -> Name {
         self.here
+    }
+
+    /// What connections are proven with.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The headers of requests to a replica. They stay the same, so they are made once.
@@ -148,28 +182,18 @@ impl Credentials {
         Ok(Caller { from, is_addressed_to_disk })
     }
 
-    /// HMAC-SHA256 over who talks to whom: a proof that was overheard is of use only between the
-    /// same two disks, and tells nothing of the token.
+    /// Binds both names to the token. It stays the same from request to request; that it cannot be
+    /// played again elsewhere is the doing of [`super::proof`], which every connection begins with.
     fn proof(&self, from: Name, to: Name) -> [u8; 32] {
-        let mut inner = [0x36_u8; BLOCK_BYTES];
-        let mut outer = [0x5c_u8; BLOCK_BYTES];
-        for (at, byte) in self.key.iter().enumerate() {
-            inner[at] ^= byte;
-            outer[at] ^= byte;
-        }
-        let mut hash = Sha256::new();
-        hash.update(inner);
-        hash.update([WIRE_VERSION]);
-        hash.update(self.cluster);
-        for name in [from, to] {
-            hash.update(name.id.to_le_bytes());
-            hash.update(name.incarnation);
-        }
-        let digest = hash.finalize();
-        let mut hash = Sha256::new();
-        hash.update(outer);
-        hash.update(digest);
-        hash.finalize().into()
+        let ids = [from.id.to_le_bytes(), to.id.to_le_bytes()];
+        self.key.mac(&[
+            &[WIRE_VERSION],
+            &self.cluster,
+            &ids[0],
+            &from.incarnation,
+            &ids[1],
+            &to.incarnation,
+        ])
     }
 }
 
@@ -197,7 +221,7 @@ fn name_of(text: &str) -> Option<Name> {
 }
 
 /// Compares without telling by its duration where the two differ.
-fn is_equal(left: &[u8], right: &[u8]) -> bool {
+pub(super) fn is_equal(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
         && left.iter().zip(right).fold(0, |difference, (l, r)| difference | (l ^ r)) == 0
 }
@@ -256,7 +280,7 @@ mod tests {
             message.extend_from_slice(&[u8::try_from(id).expect("small"); 16]);
         }
         let pad = |byte: u8| {
-            let mut block = one.key.to_vec();
+            let mut block = one.key.0.to_vec();
             block.resize(BLOCK_BYTES, 0);
             block.iter().map(|key| key ^ byte).collect::<Vec<u8>>()
         };

@@ -1,16 +1,19 @@
 //! How replicas talk to each other: own port, HTTP/1.1 keep-alive, `postcard` bodies.
 //!
-//! Every request names its cluster, its sender and its intended receiver with their disks, and
-//! carries a proof that the sender knows the cluster's token. A request that fails any of these
-//! checks is refused before anything reaches the consensus core. The layouts are this crate's own
-//! and carry a version byte.
+//! Every connection begins with a proof, by both ends, that they know the cluster's token; with
+//! TLS, both also have certificates of the cluster's authority. Every request names its cluster,
+//! its sender and its intended receiver with their disks. What fails any of these checks is
+//! refused before anything reaches the consensus core. The layouts are this crate's own and carry
+//! a version byte.
 //!
-//! Begin reading at [`credentials`] (who may talk to whom), then [`wire`] (the messages), then
-//! [`network`] (what the consensus library asks for).
+//! Begin reading at [`proof`] (how a connection begins) and [`credentials`] (who may talk to whom),
+//! then [`wire`] (the messages), then [`network`] (what the consensus library asks for).
 
 pub(crate) mod client;
+pub(crate) mod connect;
 pub(crate) mod credentials;
 pub(crate) mod network;
+pub(crate) mod proof;
 pub(crate) mod server;
 pub(crate) mod wire;
 

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use http_body_util::BodyExt;
 use openraft::{
     OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
@@ -181,10 +182,9 @@ impl Network {
         let chunks = chunks.inspect(move |_| {
             sent.fetch_add(1, Ordering::Relaxed);
         });
-        let body = reqwest::Body::wrap_stream(stream::iter(front).chain(chunks));
-        let request = Request::new(route::SNAPSHOT, body);
+        let request = Request::streamed(route::SNAPSHOT, stream::iter(front).chain(chunks));
         let response = self.peers.send(self.line, &self.target, request).await?;
-        let mut parts = response.bytes_stream();
+        let mut parts = response.into_body().into_data_stream();
         let mut answer: Option<Vec<u8>> = None;
         while let Some(part) = parts.next().await {
             let part = part.map_err(|error| CallError::Broken(super::client::chain(&error)))?;
