@@ -317,6 +317,16 @@ fn listener(
     })
 }
 
+/// Ids begin with 1, the numbers of a StatefulSet's pods with 0.
+fn id_of_host(host_name: &str) -> Result<u64, ConfigError> {
+    let number = host_name.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
+    number.and_then(|number| number.checked_add(1)).ok_or_else(|| {
+        invalid(format!(
+            "replica_id_from_host_name needs a host name such as quorate-0, not {host_name}"
+        ))
+    })
+}
+
 fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {
     let is_good = text
         .rsplit_once(':')
@@ -347,6 +357,10 @@ fn cluster(
     check_peers(&peers, warnings)?;
     let replica_id = match layer.replica_id {
         Some(id) => id,
+        None if given(layer.replica_id_from_host_name, "replica_id_from_host_name")? => {
+            let host_name = nix::unistd::gethostname().unwrap_or_default();
+            id_of_host(&host_name.to_string_lossy())?
+        }
         None if peers.len() == 1 => peers[0].id,
         None => return Err(invalid("replica_id is missing: which of the peers is this replica?")),
     };

@@ -75,6 +75,12 @@ pub(super) async fn is_ready(endpoint: &str) -> bool {
     request.send().await.is_ok_and(|response| response.status().is_success())
 }
 
+/// Checks that the process answers; says nothing of its readiness.
+pub(super) async fn check_alive(endpoint: &str) -> Result<(), ClientError> {
+    let request = Client::new().get(format!("{endpoint}/livez")).timeout(STATUS_PATIENCE);
+    accept(endpoint, request.send().await).await.map(drop)
+}
+
 /// Sends a request with an optional JSON body and reads a JSON answer.
 pub(super) async fn call<T: DeserializeOwned>(
     endpoint: &str,

@@ -45,6 +45,8 @@ pub(super) enum Shape {
 enum Verb {
     /// Show every replica's role and position; fails if no leader is known.
     Status,
+    /// Tell whether the process behind the first endpoint answers at all; for health checks.
+    Alive,
     /// Show or change replicated settings of the undermoon broker.
     Settings {
         #[command(subcommand)]
@@ -86,11 +88,19 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         .collect();
     match &arguments.verb {
         Verb::Status => show_status(&endpoints, arguments.output).await,
+        Verb::Alive => alive(&endpoints).await,
         Verb::Settings { verb } => settings(&endpoints, verb, arguments.output).await,
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
     }
+}
+
+async fn alive(endpoints: &[String]) -> Outcome {
+    let endpoint = endpoints.first().map_or("", String::as_str);
+    client::check_alive(endpoint).await?;
+    output::say("alive");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The first replica that says how it is.

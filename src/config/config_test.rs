@@ -75,6 +75,16 @@ fn a_listener_may_have_a_profile_of_its_own() {
 }
 
 #[test]
+fn an_id_comes_from_the_host_name_of_a_pod() {
+    for (name, id) in
+        [("quorate-0", Some(1)), ("a-b-12", Some(13)), ("quorate", None), ("a-", None)]
+    {
+        assert_eq!(super::id_of_host(name).ok(), id, "{name}");
+    }
+    assert!(super::id_of_host("a-18446744073709551615").is_err());
+}
+
+#[test]
 fn certificates_for_docker_come_together() {
     assert_eq!(judged(|_| {}).unwrap().docker_tls, None);
     refused("need each other", |layer| layer.pool_docker_tls_ca = Some("ca.pem".into()));

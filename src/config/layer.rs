@@ -77,6 +77,10 @@ pub struct Layer {
     /// This replica's id, one of the peers; 1 when there are none.
     #[arg(long, visible_alias = "id", env = "QUORATE_REPLICA_ID", help_heading = "Cluster")]
     pub replica_id: Option<u64>,
+    /// Take the replica's id from the host name, as a StatefulSet gives them: `name-0` is 1.
+    #[arg(long, env = "QUORATE_REPLICA_ID_FROM_HOST_NAME", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Cluster")]
+    pub replica_id_from_host_name: Option<bool>,
     /// All founding replicas, the same list on each: ID=HOST:PORT[/CLIENT-URL]. Repeat the flag or
     /// separate by commas. Without it the replica is a cluster of its own.
     #[arg(long, visible_alias = "peer", env = "QUORATE_PEERS", value_delimiter = ',')]
@@ -266,6 +270,7 @@ impl Layer {
         let timers = Timers::default();
         Self {
             replica_id: None,
+            replica_id_from_host_name: Some(false),
             peers: Some(Vec::new()),
             cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
             data_dir: Some(PathBuf::from("quorate-data")),
