@@ -11,7 +11,9 @@ mod ctl;
 mod dev;
 mod kvrocks;
 pub mod output;
+mod pool;
 mod serve;
+mod session;
 
 use std::{error::Error, process::ExitCode};
 
