@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod ctl;
 mod dev;
+mod gauges;
 mod kvrocks;
 pub mod output;
 mod pool;

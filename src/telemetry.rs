@@ -81,6 +81,21 @@ pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
 /// `refused`.
 pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
 
+/// Gauge, hosts of the pool; label `status`: `active`, `inactive`.
+pub const POOL_HOSTS: &str = "quorate_pool_hosts";
+/// Gauge, clusters of the pool; label `phase`: `creating`, `free`, `used`, `deleting`, `resetting`.
+pub const POOL_CLUSTERS: &str = "quorate_pool_clusters";
+/// Gauge, free clusters that could be given to a user at once.
+pub const POOL_CLUSTERS_AVAILABLE: &str = "quorate_pool_clusters_available";
+/// Gauge, clusters whose last probe was bad.
+pub const POOL_CLUSTERS_UNHEALTHY: &str = "quorate_pool_clusters_unhealthy";
+/// Gauge, things to be done on hosts, those that wait for their next try among them.
+pub const POOL_TASKS: &str = "quorate_pool_tasks";
+/// Counter, what the leader carried out on hosts; label `kind`: `create`, `start`, `stop`,
+/// `restart`, `destroy`, `reset host`, `clean up host`; label `outcome`: `done`, `failed`,
+/// `unreachable`.
+pub const POOL_EFFECTS_TOTAL: &str = "quorate_pool_effects_total";
+
 /// Histogram, milliseconds: answers to requests of the Kvrocks family, as the original names it.
 /// Labels of this and the next two: `host` (always `-`), `uri` (route pattern), `method`, `code`.
 pub const KVROCKS_REQUEST_LATENCY: &str = "kvrocks_controller_request_latency";

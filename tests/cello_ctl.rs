@@ -159,6 +159,8 @@ async fn hosts_are_added_changed_filled_cleaned_and_removed() {
     let expected = [&*id, "compute1", "tcp://10.0.0.1:2375", "active", "3/3", "true", "false", "-"];
     assert_eq!(*row, expected);
     assert_eq!(ctl.json("hosts list --filter status=inactive").await, json!([]));
+    assert_eq!(ctl.json("hosts list --filter tls=true").await, json!([]));
+    assert_eq!(ctl.only("hosts list --filter tls=false --filter capacity=3", "id").await, id);
     site.settle_well().await;
     let text = format!("Failed to update host {id}: the host has 3 clusters, capacity cannot be 2");
     ctl.fails("hosts set compute1 --capacity 2", &text).await;

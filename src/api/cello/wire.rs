@@ -158,7 +158,7 @@ pub(super) fn stat(state: &State, res: &str) -> Option<Value> {
             Some(json!({"status": status, "type": [count("docker", total)]}))
         }
         "cluster" => {
-            let used = counts.clusters_used + counts.clusters_held;
+            let used = counts.clusters_used + counts.clusters_held();
             let status = [count("free", counts.clusters_free), count("used", used)];
             let types = types(state);
             let types: Vec<_> = types.iter().map(|(name, y)| count(name, *y)).collect();
