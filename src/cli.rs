@@ -11,9 +11,12 @@ mod client;
 mod ctl;
 mod dev;
 mod gateway;
+mod gauges;
 mod kvrocks;
 pub mod output;
+mod pool;
 mod serve;
+mod session;
 
 use std::{error::Error, process::ExitCode};
 

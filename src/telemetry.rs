@@ -100,6 +100,20 @@ pub const GATEWAY_MOVES_TOTAL: &str = "quorate_gateway_moves_total";
 pub const GATEWAY_ENDPOINTS: &str = "quorate_gateway_endpoints";
 /// Gateway. Gauge, replicas that say they are ready.
 pub const GATEWAY_ENDPOINTS_READY: &str = "quorate_gateway_endpoints_ready";
+/// Gauge, hosts of the pool; label `status`: `active`, `inactive`.
+pub const POOL_HOSTS: &str = "quorate_pool_hosts";
+/// Gauge, clusters of the pool; label `phase`: `creating`, `free`, `used`, `deleting`, `resetting`.
+pub const POOL_CLUSTERS: &str = "quorate_pool_clusters";
+/// Gauge, free clusters that could be given to a user at once.
+pub const POOL_CLUSTERS_AVAILABLE: &str = "quorate_pool_clusters_available";
+/// Gauge, clusters whose last probe was bad.
+pub const POOL_CLUSTERS_UNHEALTHY: &str = "quorate_pool_clusters_unhealthy";
+/// Gauge, things to be done on hosts, those that wait for their next try among them.
+pub const POOL_TASKS: &str = "quorate_pool_tasks";
+/// Counter, what the leader carried out on hosts; label `kind`: `create`, `start`, `stop`,
+/// `restart`, `destroy`, `reset host`, `clean up host`; label `outcome`: `done`, `failed`,
+/// `unreachable`.
+pub const POOL_EFFECTS_TOTAL: &str = "quorate_pool_effects_total";
 
 /// Histogram, milliseconds: answers to requests of the Kvrocks family, as the original names it.
 /// Labels of this and the next two: `host` (always `-`), `uri` (route pattern), `method`, `code`.

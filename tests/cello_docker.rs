@@ -6,6 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 
+use futures::future::join_all;
 use quorate::client::{
     host_ping::HostPing,
     runtime::{
@@ -73,11 +74,7 @@ async fn containers_come_stop_start_and_go() {
     let runtime = DockerRuntime::new(None);
     Runtime::ping(&runtime, &daemon, TIME).await.unwrap();
     let labels = BTreeMap::from([(LABEL.to_owned(), "1".to_owned())]);
-    for _ in 0..2 {
-        runtime.ensure_network(&daemon, "pool_net", &labels, TIME).await.unwrap();
-    }
-    let networks = host.docker(&["network", "ls", "--filter", "name=pool_net", "-q"]);
-    assert_eq!(networks.lines().count(), 1, "one network, however often it is ensured");
+    networks(&host, &runtime, &daemon, &labels).await;
 
     let port = free_port();
     let wanted = spec("ab_vp0", port);
@@ -125,6 +122,36 @@ async fn containers_come_stop_start_and_go() {
     host.docker(&["rm", "abc"]);
     runtime.remove_networks(&daemon, (LABEL, "1"), TIME).await.unwrap();
     assert_eq!(host.docker(&["network", "ls", "--filter", "name=pool_net", "-q"]), "");
+}
+
+/// There is one network of a name, however many want it at a time, and whoever made another.
+async fn networks(
+    host: &Docker,
+    runtime: &DockerRuntime,
+    daemon: &Daemon,
+    labels: &BTreeMap<String, String>,
+) {
+    let all = (0..8).map(|_| runtime.ensure_network(daemon, "pool_net", labels, TIME));
+    for done in join_all(all).await {
+        done.unwrap();
+    }
+    let networks = || {
+        let ids = host.docker(&["network", "ls", "--filter", "name=pool_net", "-q"]);
+        ids.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = networks();
+    assert_eq!(first.len(), 1, "one network, however often it is ensured");
+    // Two that do not know of each other, as two replicas may for a moment.
+    let others = [(); 4].map(|()| DockerRuntime::new(None));
+    for _ in 0..10 {
+        host.docker(&["network", "rm", "pool_net"]);
+        let all = others.iter().map(|other| other.ensure_network(daemon, "pool_net", labels, TIME));
+        for done in join_all(all).await {
+            done.unwrap();
+        }
+        runtime.ensure_network(daemon, "pool_net", labels, TIME).await.unwrap();
+        assert_eq!(networks().len(), 1, "doubles stay");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

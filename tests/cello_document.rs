@@ -161,6 +161,9 @@ async fn apply_refusals(site: &Site) {
         (r#"{"action":"apply","user_id":["u"]}"#, invalid_user),
         (r#"{"action":"apply","user_id":true}"#, invalid_user),
         (r#"{"action":"apply","user_id":"__SYSTEM__CREATING"}"#, invalid_user),
+        // Read as the nearest number that fits, two such users would be one.
+        (r#"{"action":"apply","user_id":123456789012345678901234}"#, invalid_user),
+        (r#"{"action":"apply","user_id":1.5}"#, invalid_user),
         (&*long, invalid_user),
         (r#"{"action":"apply","user_id":"u","consensus_plugin":"raft"}"#, plugin),
         (r#"{"action":"apply","user_id":"u","consensus_plugin":{"$ne":""}}"#, plugin),
@@ -308,6 +311,7 @@ async fn lists(site: &Site) {
     }
     site.refused("GET /v2/cluster/nope", "", 404, "cluster not found with id=nope").await;
     site.refused("GET /api/cluster/a%20b", "", 404, "cluster not found with id=a b").await;
+    site.refused("GET /v2/cluster/a+b", "", 404, "cluster not found with id=a+b").await;
 }
 
 /// Scenarios 17 to 22.
@@ -530,7 +534,21 @@ async fn methods(site: &Site) {
     let head = site.send("HEAD /v2/clusters", "", "").await;
     assert_eq!((head.status().as_u16(), head.text().await.unwrap()), (200, String::new()));
     site.refused("POST /v2/cluster/x", "", 405, "method not allowed").await;
-    for path in ["/v2", "/v2/", "/v2/nope", "/v2/clusters/", "/v2/cluster/", "/v2/cluster/a/b"] {
+    for path in [
+        "/v2",
+        "/v2/",
+        "/v2/nope",
+        "/v2/clusters/",
+        "/v2/cluster/",
+        "/v2/cluster/a/b",
+        "/api/hosts/",
+        "/api/host/",
+        "/api/cluster/",
+        "/api/host/x/",
+        "/quorate/v1/pool",
+        "/quorate/v1/pool/",
+        "/quorate/v1/pool/hosts/",
+    ] {
         site.refused(&format!("GET {path}"), "", 404, "not found").await;
     }
     let large = format!(r#"{{"action":"apply","user_id":"{}"}}"#, "u".repeat(65 * 1024));

@@ -142,8 +142,18 @@ async fn accept(
     let is_for_later = response.headers().contains_key(RETRY_AFTER);
     let text = response.text().await.unwrap_or_default();
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let message = body["error"]["message"].as_str().unwrap_or(&text).to_owned();
+    let message = told(&body).unwrap_or(text);
     Err(ClientError::Refused { endpoint, status, message, is_for_later })
+}
+
+/// What an answer that says no says to people: every family has an envelope of its own.
+fn told(body: &Value) -> Option<String> {
+    let error = &body["error"];
+    let text = error["message"].as_str().or_else(|| error.as_str())?;
+    Some(match body["data"]["reason"].as_str() {
+        Some(reason) => format!("{text}: {reason}"),
+        None => text.to_owned(),
+    })
 }
 
 async fn decode<T: DeserializeOwned>(endpoint: &str, response: Response) -> Result<T, ClientError> {

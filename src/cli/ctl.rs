@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome,
     client::{self, RemoteStatus},
-    kvrocks, output,
+    kvrocks, output, pool,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(default_value = "http://127.0.0.1:7799")]
     endpoint: Vec<String>,
     /// Shape of the answer.
-    #[arg(long, global = true, value_enum, default_value = "table")]
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
     output: Shape,
     #[command(subcommand)]
     verb: Verb,
@@ -62,6 +62,8 @@ enum Verb {
     Snapshot,
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
+    /// Everything about the cluster pool: hosts, clusters, templates, settings.
+    Pool(pool::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +95,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
+        Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }
 }
 

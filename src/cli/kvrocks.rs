@@ -1,7 +1,7 @@
 //! `quorate ctl kvrocks`: every verb of the original's client, with its flags and its lines, and the
 //! verbs for what the original does not have. One file a noun or a group of verbs.
 //!
-//! Begin with [`Arguments`]; how replicas are asked is in `session`, what every verb may be told
+//! Begin with [`Arguments`]; how replicas are asked is in `session` beside it, what every verb may be told
 //! about its subject in `scope`.
 
 mod create;
@@ -19,18 +19,19 @@ mod password;
 mod raft;
 mod rehearsal;
 mod scope;
-mod session;
 mod status;
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use self::{scope::Scope, session::Session};
-use super::{Outcome, ctl::Shape, output};
-
-/// What a verb comes to; the error is for people.
-type Done = Result<(), Box<dyn Error + Send + Sync>>;
+use self::scope::Scope;
+use super::{
+    Outcome,
+    ctl::Shape,
+    output,
+    session::{self, Done, Session},
+};
 
 /// Arguments of `quorate ctl kvrocks`.
 #[derive(Debug, Args)]
@@ -92,7 +93,7 @@ enum Verb {
 }
 
 pub(super) async fn run(arguments: &Arguments, endpoints: Vec<String>, shape: Shape) -> Outcome {
-    let session = Session::new(endpoints, shape);
+    let session = Session::new(endpoints, shape).with_profile("program");
     let Err(error) = carry_out(&arguments.verb, &session, &arguments.scope).await else {
         return Ok(ExitCode::SUCCESS);
     };

@@ -14,10 +14,9 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::{MissedTickBehavior, interval},
 };
 
-use super::{Outcome, output};
+use super::{Outcome, gauges, output};
 use crate::{
     api::{self, admin::Stopping, cello::Doors, profile::Profile, undermoon::ReplicaAddresses},
     broker::{Broker, Foundation, engine::Role},
@@ -37,8 +36,6 @@ use crate::{
     tls::{self, Tls},
 };
 
-/// Between two looks at the gauges.
-const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for another replica to take over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the engine to stop after the clients are served.
@@ -87,7 +84,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let outward = (&observatory, &ping);
     let server = serve(&config, &broker, ports, &stopping, outward, &tls);
     tokio::spawn(tls::keep_current(tls));
-    tokio::spawn(measure(broker.clone()));
+    tokio::spawn(gauges::keep(broker.clone()));
     let tools = Tools { observatory: Arc::clone(&observatory), runtime: docker, services };
     control::start(&broker, tools);
     tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
@@ -284,25 +281,4 @@ fn watch_stdin() -> oneshot::Receiver<()> {
         let _ = sender.send(());
     });
     receiver
-}
-
-/// Keeps the gauges up to date.
-async fn measure(broker: Broker) {
-    let mut ticks = interval(GAUGE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let status = broker.status();
-        let flag = |is_set: bool| if is_set { 1.0 } else { 0.0 };
-        metrics::gauge!(telemetry::IS_LEADER).set(flag(status.role == Role::Leader));
-        metrics::gauge!(telemetry::IS_READY).set(flag(status.is_ready && broker.is_founded()));
-        metrics::gauge!(telemetry::TERM).set(status.term as f64);
-        metrics::gauge!(telemetry::LAST_LOG_INDEX).set(status.last_log_index as f64);
-        metrics::gauge!(telemetry::COMMIT_INDEX).set(status.commit_index as f64);
-        metrics::gauge!(telemetry::APPLIED_INDEX).set(status.applied_index as f64);
-        metrics::gauge!(telemetry::SNAPSHOT_INDEX).set(status.snapshot_index as f64);
-        let age = status.age_ms.map_or(f64::INFINITY, |age_ms| age_ms as f64 / 1_000.0);
-        metrics::gauge!(telemetry::STATE_AGE_SECONDS).set(age);
-        telemetry::tidy_metrics();
-    }
 }

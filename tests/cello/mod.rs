@@ -122,6 +122,16 @@ impl Site {
         followers.next().map_or(&self.urls[0], |(_, url)| url)
     }
 
+    /// Base URLs of all replicas, those that do not lead first.
+    pub fn endpoints(&self) -> Vec<String> {
+        let pairs = self.brokers.iter().zip(&self.urls);
+        let mut pairs: Vec<_> = pairs
+            .map(|(broker, url)| (broker.watch_leadership().borrow().is_leader_here, url.clone()))
+            .collect();
+        pairs.sort();
+        pairs.into_iter().map(|(_, url)| url).collect()
+    }
+
     /// Proposes what a loop would.
     pub async fn propose(&self, command: Command) -> Reply {
         self.try_propose(command).await.unwrap()

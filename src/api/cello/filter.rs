@@ -41,11 +41,8 @@ impl Filter {
         let wanted =
             params.iter().filter(|(key, value)| !CONTROLS.contains(key) && !value.is_null());
         let condition = |(key, value): (&str, &Value)| {
-            let text = match value {
-                Value::Bool(truth) => Some(truth.to_string()),
-                value => text_of(value),
-            };
-            text.map(|text| (key.to_owned(), text)).ok_or_else(|| Failure::bad("Invalid request"))
+            let text = scalar(value).map(|text| (key.to_owned(), text));
+            text.ok_or_else(|| Failure::bad("Invalid request"))
         };
         wanted.map(condition).collect::<Result<_, _>>().map(Self)
     }
@@ -53,7 +50,15 @@ impl Filter {
     /// Whether a record, as it is answered, is meant. A member it does not have is never met.
     pub(super) fn is_met(&self, record: &Value) -> bool {
         self.0.iter().all(|(key, wanted)| {
-            record.get(key).and_then(text_of).is_some_and(|found| found == *wanted)
+            record.get(key).and_then(scalar).is_some_and(|found| found == *wanted)
         })
+    }
+}
+
+/// What has no members as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(truth) => Some(truth.to_string()),
+        value => text_of(value),
     }
 }

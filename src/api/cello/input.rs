@@ -115,10 +115,12 @@ pub(super) struct NotTruth;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotInteger;
 
-/// Text as it is, numbers in decimal, nothing else.
+/// Text as it is, whole numbers in decimal, nothing else. Numbers too large to be read to the last
+/// digit have no text: two users would become one.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_f64() => None,
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
@@ -132,12 +134,12 @@ fn add(members: &mut BTreeMap<String, Value>, new: impl IntoIterator<Item = (Str
 }
 
 /// The document writes `?action=apply?user_id=x`: the pairs behind the second question mark are
-/// pairs like any others.
+/// pairs like any others, but for those that are given in the usual way, which win.
 fn unfold_action(query: &str) -> Option<Cow<'_, str>> {
     let at = if query.starts_with("action=") { 0 } else { query.find("&action=")? + 1 };
     let end = query[at..].find('&').map_or(query.len(), |length| at + length);
     let mark = query[at..end].find('?')? + at;
-    Some(Cow::Owned(format!("{}&{}", &query[..mark], &query[mark + 1..])))
+    Some(Cow::Owned(format!("{}{}&{}", &query[..mark], &query[end..], &query[mark + 1..end])))
 }
 
 /// The same in an `action` from elsewhere, or with an escaped question mark.
@@ -259,8 +261,13 @@ fn decode_pairs(text: &str) -> Vec<(String, Value)> {
     pairs.map(pair).collect()
 }
 
-/// Undoes the escapes of a query string; what is no escape stays as it is.
-pub(super) fn decode(text: &str) -> String {
+/// Undoes the escapes of a query string, where a plus stands for a space.
+fn decode(text: &str) -> String {
+    unescape(&text.replace('+', " "))
+}
+
+/// Undoes the escapes of a path; what is no escape stays as it is.
+pub(super) fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -275,7 +282,6 @@ pub(super) fn decode(text: &str) -> String {
                 out.push(escaped);
                 at += 2;
             }
-            (None, b'+') => out.push(b' '),
             (None, byte) => out.push(byte),
         }
         at += 1;

@@ -69,6 +69,17 @@ fn the_query_wins_over_the_form_and_the_form_over_nothing() {
 }
 
 #[test]
+fn what_follows_a_second_question_mark_gives_way_to_the_query_but_not_to_the_body() {
+    let body = r#"{"user_id":"c","size":6}"#;
+    let params = read("action=apply?user_id=a&size=4", "", body);
+    assert_eq!(members(&params), json!({"action": "apply", "user_id": "a", "size": "4"}));
+    let params = read("action=apply?user_id=a&user_id=b", "", body);
+    assert_eq!(members(&params), json!({"action": "apply", "user_id": "b", "size": 6}));
+    let params = read("action=apply?a=1?b=2", "", "");
+    assert_eq!(members(&params), json!({"action": "apply", "a": "1?b=2"}));
+}
+
+#[test]
 fn what_is_no_object_has_no_members() {
     for (body, kind) in [
         ("", BodyKind::Empty),
@@ -138,6 +149,10 @@ fn values_are_typed_by_what_is_wanted_of_them() {
     assert_eq!(params.integer("n"), Err(NotInteger));
     assert_eq!(params.integer("float"), Err(NotInteger));
     assert_eq!(params.integer("yes"), Err(NotInteger));
+    assert_eq!(params.text("float"), Err(NotText));
+    assert_eq!(read("", "", r#"{"id":18446744073709551616}"#).text("id"), Err(NotText));
+    let largest = read("", "", r#"{"id":18446744073709551615}"#);
+    assert_eq!(largest.text("id"), Ok(Some("18446744073709551615".to_owned())));
     assert_eq!(params.text("one"), Ok(Some("1".to_owned())));
     assert_eq!(params.text("list"), Err(NotText));
     assert_eq!(params.text("yes"), Err(NotText));

@@ -85,9 +85,13 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
             "stat",
             "health",
         ] {
+            // With a slash behind it nothing is meant, which is said in an envelope too.
             router = router.route(&format!("/api/{path}"), any(serve));
+            router = router.route(&format!("/api/{path}/"), any(serve));
         }
-        router = router.route(&format!("{OPERATE}/{{*path}}"), any(serve));
+        for path in ["", "/", "/{*path}"] {
+            router = router.route(&format!("{OPERATE}{path}"), any(serve));
+        }
     }
     router.with_state(edge)
 }

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::input::decode;
+use super::input::unescape;
 
 /// A request of the family. Parameters are in the specification's sections 2 and 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn shared(method: &str, segments: &[&str]) -> Found {
             let methods = [("GET", &route), ("HEAD", &route), ("POST", &route)];
             one_of(method, "GET, HEAD, POST", &methods)
         }
-        ["cluster", id] if !id.is_empty() => reading(method, &Route::Cluster(decode(id))),
+        ["cluster", id] if !id.is_empty() => reading(method, &Route::Cluster(unescape(id))),
         _ => Found::Nothing,
     }
 }
@@ -124,7 +124,7 @@ fn shared(method: &str, segments: &[&str]) -> Found {
 fn administration(method: &str, segments: &[&str]) -> Found {
     match segments {
         ["hosts"] => reading(method, &Route::Hosts),
-        ["host", id] if !id.is_empty() => reading(method, &Route::Host(decode(id))),
+        ["host", id] if !id.is_empty() => reading(method, &Route::Host(unescape(id))),
         ["host"] => one_of(
             method,
             "POST, PUT, DELETE",
@@ -194,6 +194,7 @@ mod tests {
             ("PUT", "/v2/cluster_op", both),
             ("HEAD", "/v2/clusters", Found::Route(Route::Clusters)),
             ("GET", "/v2/cluster/a%20b", Found::Route(Route::Cluster("a b".to_owned()))),
+            ("GET", "/v2/cluster/a+b", Found::Route(Route::Cluster("a+b".to_owned()))),
             ("POST", "/v2/cluster/a", Found::Method("GET, HEAD")),
             ("GET", "/v2/cluster/", nothing.clone()),
             ("GET", "/v2/cluster_op/", nothing.clone()),

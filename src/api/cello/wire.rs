@@ -76,6 +76,8 @@ pub(super) fn cluster(cluster: &Cluster, door: Door) -> Value {
     });
     if door == Door::Operators {
         value["last_error"] = json!(cluster.last_error);
+        value["phase"] = json!(cluster.phase.as_str());
+        value["resets"] = json!(cluster.resets);
         value["task"] = cluster.task.as_ref().map_or(Value::Null, task);
     }
     value
@@ -110,6 +112,11 @@ pub(super) fn host(state: &State, host: &Host, door: Door) -> Value {
             })
             .collect();
         value["blocked_ports"] = Value::Object(blocked);
+        value["creations_given_up"] = json!(host.creations_given_up);
+        value["fill_not_before_ts"] = json!(match host.fill_not_before_ms {
+            0 => String::new(),
+            time_ms => rfc1123(time_ms),
+        });
         value["last_error"] = json!(host.last_error);
         value["service_ip"] = json!(host.service_address);
         value["status_reason"] = json!(host.status_reason);
@@ -151,7 +158,7 @@ pub(super) fn stat(state: &State, res: &str) -> Option<Value> {
             Some(json!({"status": status, "type": [count("docker", total)]}))
         }
         "cluster" => {
-            let used = counts.clusters_used + counts.clusters_held;
+            let used = counts.clusters_used + counts.clusters_held();
             let status = [count("free", counts.clusters_free), count("used", used)];
             let types = types(state);
             let types: Vec<_> = types.iter().map(|(name, y)| count(name, *y)).collect();

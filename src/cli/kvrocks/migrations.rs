@@ -9,7 +9,7 @@ use super::{
     migrate::judge_slots,
     rehearsal,
     scope::Scope,
-    session::{Session, cell, items, row},
+    session::{Session, cell, items, members, row},
 };
 use crate::cli::output;
 
@@ -101,10 +101,4 @@ pub(super) fn rows(jobs: &[Value]) -> Vec<Vec<String>> {
         rows.push(vec![id, slots, source, target, state, attempt, error]);
     }
     rows
-}
-
-/// The members of a value, one a row.
-fn members(value: &Value) -> Vec<Vec<String>> {
-    let members = value.as_object().into_iter().flatten();
-    members.map(|(key, value)| vec![key.clone(), cell(value)]).collect()
 }

@@ -8,7 +8,7 @@ use super::{
     Done,
     password::PasswordArguments,
     scope::Scope,
-    session::{Session, cell, items, row},
+    session::{Session, cell, items, members, row},
 };
 use crate::cli::ctl::parse_pair;
 
@@ -78,10 +78,7 @@ pub(super) async fn settings(verb: &Settings, session: &Session) -> Done {
             session.change(Method::PUT, SETTINGS, Some(Value::Object(body))).await?
         }
     };
-    session.show(data, |settings| {
-        let members = settings.as_object().into_iter().flatten();
-        members.map(|(name, value)| vec![name.clone(), cell(value)]).collect()
-    })
+    session.show(data, members)
 }
 
 pub(super) async fn observers(session: &Session) -> Done {

@@ -1,8 +1,8 @@
 //! What a verb is about: namespace, cluster, shard; and the paths that follow.
 
-use std::fmt::Write;
-
 use clap::Args;
+
+pub(super) use super::session::segment;
 
 /// Where the subject of a verb is. All verbs take all of it, as the original's client does; what a
 /// verb needs and does not get is told in the original's words.
@@ -69,21 +69,6 @@ pub(super) fn given_nodes(nodes: &[String]) -> Result<&[String], String> {
 /// Path of a namespace.
 pub(super) fn namespace_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{}", segment(namespace))
-}
-
-/// Text as a segment of a path.
-pub(super) fn segment(text: &str) -> String {
-    let mut path = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            // Writing to a string cannot fail.
-            _ => drop(write!(path, "%{byte:02X}")),
-        }
-    }
-    path
 }
 
 #[cfg(test)]

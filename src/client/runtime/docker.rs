@@ -17,7 +17,7 @@ use bollard::{
     errors::Error,
     models::{
         ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
-        HostConfigLogConfig, NetworkCreateRequest, PortBinding, RestartPolicy,
+        HostConfigLogConfig, Network, NetworkCreateRequest, PortBinding, RestartPolicy,
         RestartPolicyNameEnum,
     },
     query_parameters::{
@@ -57,7 +57,11 @@ pub struct TlsFiles {
 pub struct DockerRuntime {
     tls: Option<Arc<TlsFiles>>,
     known: Arc<Mutex<BTreeMap<Daemon, Docker>>>,
+    networking: Arc<Mutex<BTreeMap<Daemon, Turn>>>,
 }
+
+/// Whose turn it is to make a network: daemons make two of one name for two that ask at a time.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl fmt::Debug for DockerRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +73,7 @@ impl DockerRuntime {
     /// Daemons that want TLS cannot be reached without certificates.
     #[must_use]
     pub fn new(tls: Option<TlsFiles>) -> Self {
-        Self { tls: tls.map(Arc::new), known: Arc::default() }
+        Self { tls: tls.map(Arc::new), known: Arc::default(), networking: Arc::default() }
     }
 
     /// Does something with a daemon within the time.
@@ -99,6 +103,14 @@ impl DockerRuntime {
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Daemon, Docker>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, daemon: &Daemon) -> Turn {
+        let mut turns = self.networking.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= DAEMONS_MAX {
+            turns.clear();
+        }
+        Arc::clone(turns.entry(daemon.clone()).or_default())
     }
 
     async fn connect(&self, daemon: &Daemon) -> Result<Docker, RuntimeError> {
@@ -327,12 +339,14 @@ impl Runtime for DockerRuntime {
         time: Duration,
     ) -> Answer<'a, ()> {
         Box::pin(self.with(daemon, time, move |docker| async move {
-            // Older daemons make a second network of the same name.
+            let turn = self.turn(daemon);
+            let _turn = turn.lock().await;
             let filters = HashMap::from([("name", vec![network.to_owned()])]);
             let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-            let found = docker.list_networks(Some(options)).await.map_err(said)?;
-            if found.iter().any(|found| found.name.as_deref() == Some(network)) {
-                return Ok(());
+            let mut found = docker.list_networks(Some(options)).await.map_err(said)?;
+            found.retain(|found| found.name.as_deref() == Some(network));
+            if !found.is_empty() {
+                return remove_doubles(&docker, found, labels).await;
             }
             let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone()));
             let request = NetworkCreateRequest {
@@ -368,6 +382,35 @@ impl Runtime for DockerRuntime {
             Ok(())
         }))
     }
+}
+
+/// Of several networks of one name, no container can be started in any. They come about when two
+/// replicas think that they lead, with daemons that do not mind. The newer ones go first, so that
+/// those who do this at a time agree; what has running containers stays, and what is a stranger's.
+async fn remove_doubles(
+    docker: &Docker,
+    mut found: Vec<Network>,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), RuntimeError> {
+    found.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+    let mut left = found.len();
+    for network in found.into_iter().rev() {
+        let has = |(name, value)| {
+            network.labels.as_ref().is_some_and(|labels| labels.get(name) == Some(value))
+        };
+        let id = network.id.as_deref().unwrap_or_default();
+        if left < 2 || !labels.iter().all(has) {
+            continue;
+        }
+        match docker.remove_network(id).await.map_err(said) {
+            Ok(()) | Err(RuntimeError::NotFound(_)) => left -= 1,
+            Err(RuntimeError::Unreachable(message)) => {
+                return Err(RuntimeError::Unreachable(message));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn body(spec: &ContainerSpec) -> ContainerCreateBody {

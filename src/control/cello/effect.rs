@@ -20,6 +20,7 @@ use crate::{
         template::Pull,
     },
     observe::side_by_side,
+    telemetry,
 };
 
 /// Calls for the containers of one cluster that go on at a time.
@@ -99,7 +100,9 @@ pub(super) async fn carry_out(desk: &Desk, effect: &Effect) -> Ended {
     let (kind, host) = (effect.task.kind.as_str(), &effect.host.name);
     let cluster = effect.cluster.as_ref().map(|cluster| &cluster.id);
     let outcome = ended.as_str();
-    tracing::debug!(kind, ?cluster, address = host, outcome, "carried out on a host");
+    tracing::debug!(job = kind, ?cluster, address = host, outcome, "carried out on a host");
+    let labels = [("kind", kind), ("outcome", outcome)];
+    metrics::counter!(telemetry::POOL_EFFECTS_TOTAL, &labels).increment(1);
     // Whoever leads now will find that there is nothing left to do.
     if desk.report(command).await { ended } else { Ended::Superseded }
 }

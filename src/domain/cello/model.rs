@@ -203,6 +203,19 @@ pub enum Phase {
     Resetting,
 }
 
+impl Phase {
+    /// A word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Ready => "ready",
+            Self::Deleting => "deleting",
+            Self::Resetting => "resetting",
+        }
+    }
+}
+
 /// What the probes say of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Health {

@@ -265,7 +265,7 @@ impl Play {
             }
         }
         let counts = query::counts(state);
-        let total = counts.clusters_free + counts.clusters_used + counts.clusters_held;
+        let total = counts.clusters_free + counts.clusters_used + counts.clusters_held();
         assert_eq!(total, ids.len() as u64);
     }
 

@@ -248,14 +248,26 @@ pub struct Counts {
     pub clusters_available: u64,
     /// Clusters of users.
     pub clusters_used: u64,
-    /// Clusters that are being made or removed.
-    pub clusters_held: u64,
+    /// Clusters that are being made.
+    pub clusters_creating: u64,
+    /// Clusters that were released or deleted and are being removed.
+    pub clusters_deleting: u64,
+    /// Clusters that went bad and are being removed to be replaced.
+    pub clusters_resetting: u64,
     /// Clusters whose last probe was bad.
     pub clusters_unhealthy: u64,
     /// Things to be done on hosts.
     pub tasks: u64,
     /// Released clusters that are remembered.
     pub released: u64,
+}
+
+impl Counts {
+    /// Clusters that the pool itself holds: those that are being made or removed.
+    #[must_use]
+    pub const fn clusters_held(&self) -> u64 {
+        self.clusters_creating + self.clusters_deleting + self.clusters_resetting
+    }
 }
 
 /// Counts everything.
@@ -272,7 +284,9 @@ pub fn counts(state: &State) -> Counts {
         let count = match cluster.phase {
             Phase::Ready if cluster.user_id.is_empty() => &mut counts.clusters_free,
             Phase::Ready => &mut counts.clusters_used,
-            Phase::Creating | Phase::Deleting | Phase::Resetting => &mut counts.clusters_held,
+            Phase::Creating => &mut counts.clusters_creating,
+            Phase::Deleting => &mut counts.clusters_deleting,
+            Phase::Resetting => &mut counts.clusters_resetting,
         };
         *count += 1;
         counts.tasks += u64::from(cluster.task.is_some());

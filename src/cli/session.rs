@@ -1,22 +1,24 @@
 //! How replicas are asked and how answers are said.
 
-use std::{fmt::Write, time::Duration};
+use std::{error::Error, fmt::Write, time::Duration};
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::Done;
-use crate::{
-    cli::{
-        client::{self, ClientError, Request},
-        ctl::Shape,
-        output,
-    },
-    clock,
+use super::{
+    client::{self, ClientError, Request},
+    ctl::Shape,
+    output,
 };
+use crate::clock;
+
+/// What a verb comes to; the error is for people.
+pub(super) type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Time for one answer, unless a verb knows better.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// Everything committed so far, please.
+const LINEARIZABLE: [(&str, &str); 1] = [("quorate-consistency", "linearizable")];
 /// Shown instead of passwords.
 const HIDDEN: &str = "******";
 
@@ -49,16 +51,26 @@ pub(super) enum SessionError {
 pub(super) struct Session {
     endpoints: Vec<String>,
     shape: Shape,
+    profile: Option<&'static str>,
 }
 
 impl Session {
     pub(super) const fn new(endpoints: Vec<String>, shape: Shape) -> Self {
-        Self { endpoints, shape }
+        Self { endpoints, shape, profile: None }
+    }
+
+    /// The same, with answers as in this profile, whatever the listener's own is.
+    pub(super) fn with_profile(self, profile: &'static str) -> Self {
+        Self { profile: Some(profile), ..self }
     }
 
     /// A session with each endpoint alone.
     pub(super) fn each(&self) -> impl Iterator<Item = Self> {
-        self.endpoints.iter().map(|endpoint| Self::new(vec![endpoint.clone()], self.shape))
+        self.endpoints.iter().map(|endpoint| Self {
+            endpoints: vec![endpoint.clone()],
+            shape: self.shape,
+            profile: self.profile,
+        })
     }
 
     /// Whether programs read what is said.
@@ -68,13 +80,17 @@ impl Session {
 
     /// Everything committed so far, as the first replica that can tell shows it.
     pub(super) async fn get(&self, path: &str) -> Result<Value, SessionError> {
-        let headers = [("quorate-consistency", "linearizable")];
-        self.ask(Method::GET, path, None, &headers, PATIENCE).await
+        self.ask(Method::GET, path, None, &LINEARIZABLE, PATIENCE).await.map(data)
+    }
+
+    /// The same of an answer that has no envelope.
+    pub(super) async fn get_bare(&self, path: &str) -> Result<Value, SessionError> {
+        self.ask(Method::GET, path, None, &LINEARIZABLE, PATIENCE).await
     }
 
     /// What the first replica that answers has now, current or not.
     pub(super) async fn get_local(&self, path: &str) -> Result<Value, SessionError> {
-        self.ask(Method::GET, path, None, &[], PATIENCE).await
+        self.ask(Method::GET, path, None, &[], PATIENCE).await.map(data)
     }
 
     /// Asks for a change.
@@ -101,7 +117,9 @@ impl Session {
             let _ = write!(key, "{byte:02x}");
             key
         });
-        self.ask(method, path, body.as_ref(), &[("idempotency-key", &key)], patience).await
+        self.ask(method, path, body.as_ref(), &[("idempotency-key", &key)], patience)
+            .await
+            .map(data)
     }
 
     /// Asks one replica after the other until one decides.
@@ -113,13 +131,13 @@ impl Session {
         headers: &[(&'static str, &str)],
         patience: Duration,
     ) -> Result<Value, SessionError> {
-        let mut all = vec![("quorate-profile", "program")];
-        all.extend_from_slice(headers);
+        let mut all = headers.to_vec();
+        all.extend(self.profile.map(|profile| ("quorate-profile", profile)));
         let mut last = None;
         for endpoint in &self.endpoints {
             let request = Request { method: method.clone(), path, headers: &all, body, patience };
             let error = match client::send(endpoint, request).await {
-                Ok(text) => return data(endpoint, &text),
+                Ok(text) => return read(endpoint, &text),
                 Err(error) => error,
             };
             let is_final = match &error {
@@ -171,13 +189,17 @@ fn say_json(mut data: Value) -> Done {
     Ok(())
 }
 
-fn data(endpoint: &str, text: &str) -> Result<Value, SessionError> {
+fn read(endpoint: &str, text: &str) -> Result<Value, SessionError> {
     if text.is_empty() {
         return Ok(Value::Null);
     }
     let strange = |source| SessionError::Strange { endpoint: endpoint.to_owned(), source };
-    let mut answer: Value = serde_json::from_str(text).map_err(strange)?;
-    Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
+    serde_json::from_str(text).map_err(strange)
+}
+
+/// What an envelope is around.
+fn data(mut answer: Value) -> Value {
+    answer.get_mut("data").map(Value::take).unwrap_or_default()
 }
 
 fn hide_passwords(value: &mut Value) {
@@ -212,6 +234,27 @@ pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// The members of a value, one a row.
+pub(super) fn members(value: &Value) -> Vec<Vec<String>> {
+    let members = value.as_object().into_iter().flatten();
+    members.map(|(key, value)| vec![key.clone(), cell(value)]).collect()
+}
+
+/// Text as a segment of a path, or as a value of a query string.
+pub(super) fn segment(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                path.push(char::from(byte));
+            }
+            // Writing to a string cannot fail.
+            _ => drop(write!(path, "%{byte:02X}")),
+        }
+    }
+    path
+}
+
 /// A row of a table.
 pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
@@ -233,8 +276,8 @@ mod tests {
 
     #[test]
     fn data_is_taken_out_of_its_envelope() {
-        assert_eq!(data("e", "").unwrap(), Value::Null);
-        assert_eq!(data("e", r#"{"data":[1]}"#).unwrap(), json!([1]));
-        assert!(data("e", "<html>").is_err());
+        assert_eq!(data(read("e", "").unwrap()), Value::Null);
+        assert_eq!(data(read("e", r#"{"data":[1]}"#).unwrap()), json!([1]));
+        assert!(read("e", "<html>").is_err());
     }
 }
