@@ -6,6 +6,8 @@
 //! - `ctl`: what an operator asks of a running replica, over its client port.
 //! - `config`: explains a configuration.
 
+mod access;
+mod audit;
 mod check;
 mod client;
 mod ctl;
@@ -17,6 +19,7 @@ pub mod output;
 mod pool;
 mod serve;
 mod session;
+mod token;
 
 use std::{error::Error, process::ExitCode};
 

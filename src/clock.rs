@@ -21,6 +21,13 @@ pub fn random_id() -> [u8; 16] {
     rand::random()
 }
 
+/// 256 random bits.
+#[must_use]
+pub fn random_secret() -> [u8; 32] {
+    #[allow(clippy::disallowed_methods, reason = "the one source of randomness")]
+    rand::random()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod security;
 pub mod source;
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -20,9 +21,12 @@ use crate::{
     broker::engine::{self, PeerConfig, PeerTls, SnapshotPolicy, Timers},
     client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
-    domain::undermoon::{
-        config::{ClusterConfig, CompressionStrategy, MigrationConfig},
-        settings::{Seed, Settings},
+    domain::{
+        system::access::{Family, Role},
+        undermoon::{
+            config::{ClusterConfig, CompressionStrategy, MigrationConfig},
+            settings::{Seed, Settings},
+        },
     },
     tls,
 };
@@ -84,6 +88,19 @@ pub struct Listener {
     pub pool_doors: DoorsName,
     /// Whether it speaks TLS.
     pub is_tls: bool,
+    /// What may be done here without a token.
+    pub anonymous: BTreeMap<Family, Role>,
+}
+
+/// Bounds of each client; zero stands for no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Requests a second in the long run.
+    pub requests_per_s: u32,
+    /// Requests at once after a pause.
+    pub burst: u32,
+    /// Requests at a time.
+    pub in_flight_max: u32,
 }
 
 /// Everything a replica needs to know, judged.
@@ -107,6 +124,10 @@ pub struct Config {
     pub tls: Option<tls::Files>,
     /// TLS between replicas; none if absent.
     pub peer_tls: Option<tls::Files>,
+    /// Token that may do everything.
+    pub admin_token: Option<Secret>,
+    /// Bounds of each client.
+    pub client_limits: ClientLimits,
     /// Time for an ordinary request.
     pub request_timeout: Duration,
     /// Oldest local state that is served; `None` serves any.
@@ -171,7 +192,7 @@ pub fn load(
     let shown = merged.origins.into_iter().filter(|(key, _)| key != "unsafe_leader_restore");
     let explained = shown.map(|(key, (value, origin))| {
         let value = match value {
-            _ if key == "cluster_token" => "******".to_owned(),
+            _ if key == "cluster_token" || key == "admin_token" => "******".to_owned(),
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };
@@ -226,10 +247,11 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     let listen = given(layer.listen.clone(), "listen")?;
     let tls = security::client_port_tls(&layer)?;
     let peer_tls = security::peer_tls(&layer)?;
-    let listeners = listen
+    let mut listeners = listen
         .iter()
         .map(|text| listener(text, profiles, tls.is_some()))
         .collect::<Result<Vec<_>, _>>()?;
+    security::open(&mut listeners, &layer, warnings)?;
     let first = listeners.first().ok_or_else(|| invalid("listen is empty"))?;
     let cluster = cluster(&layer, first, warnings)?;
     let staleness_ms = given(layer.read_staleness_max_ms, "read_staleness_max_ms")?;
@@ -249,6 +271,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         listeners,
         tls,
         peer_tls,
+        admin_token: security::admin_token(&layer)?,
+        client_limits: security::client_limits(&layer)?,
         request_timeout: milliseconds(layer.request_timeout_ms, "request_timeout_ms")?,
         read_staleness_max: (staleness_ms > 0).then(|| Duration::from_millis(staleness_ms)),
         default_consistency: given(layer.default_consistency, "default_consistency")?,
@@ -314,6 +338,7 @@ fn listener(
         kvrocks_profile,
         pool_doors,
         is_tls,
+        anonymous: BTreeMap::new(),
     })
 }
 

@@ -27,13 +27,14 @@ impl Machine for Replica {
         command: domain::Command,
         events: &mut Vec<domain::Event>,
     ) -> domain::Reply {
+        let request_id = context.request_id.0;
         let context = domain::Context {
             index: context.index,
             term: context.term,
             time_ms: context.time_ms,
             actor: context.actor,
         };
-        self.0.apply(&context, command, events)
+        self.0.apply_recorded(&context, request_id, command, events)
     }
 
     fn export(&self, sink: &mut dyn RecordSink) -> io::Result<()> {

@@ -47,6 +47,9 @@ pub const FIELDS: [&str; 32] = [
 pub const CLIENT_CONNECTIONS: &str = "quorate_client_connections";
 /// Counter, connections: client connections since the start.
 pub const CLIENT_CONNECTIONS_TOTAL: &str = "quorate_client_connections_total";
+/// Counter, requests refused because of who sent them; label `outcome`: `unauthenticated`,
+/// `forbidden`, `too_fast`, `busy`.
+pub const ACCESS_REFUSALS_TOTAL: &str = "quorate_access_refusals_total";
 /// Counter, handshakes on client ports; label `outcome`: `done`, `failed`.
 pub const TLS_HANDSHAKES_TOTAL: &str = "quorate_tls_handshakes_total";
 /// Counter, times that changed certificates were loaded; label `outcome`: `ok`, `failed`.

@@ -41,6 +41,18 @@ pub(crate) enum Refusal {
     /// Too many requests at a time.
     #[error("too many requests at a time")]
     Busy,
+    /// One client sends more than its share.
+    #[error("this client sends too many requests")]
+    TooFast {
+        /// When the next one may pass, seconds.
+        retry_after_s: u64,
+    },
+    /// Who asks is not known.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// Who asks is known, and may not.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// The body is larger than the route takes.
     #[error("the request body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -53,6 +65,20 @@ pub(crate) enum Refusal {
     /// A `Quorate-*` header or parameter has a value without meaning.
     #[error("{0}")]
     BadHeader(String),
+}
+
+impl Refusal {
+    /// One word, for metrics.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::TooFast { .. } => "too_fast",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::BodyTooLarge(_) | Self::BodySlow | Self::BodyBroken(_) => "body",
+            Self::BadHeader(_) => "header",
+        }
+    }
 }
 
 /// Admits a bounded number of requests at a time.

@@ -2,10 +2,12 @@
 //!
 //! One folder a family. What all families share lies in the files beside them: how current an
 //! answer is ([`consistency`]), which wish it stands for ([`identity`]), its bounds ([`limit`]),
-//! whose promises it keeps ([`profile`]), and its encoding. A new family is one more folder, one
+//! whose promises it keeps ([`profile`]), who may ask ([`auth`]), how often ([`share`]), and its
+//! encoding. A new family is one more folder, one
 //! field of [`Settings`] and one line in [`router`].
 
 pub mod admin;
+pub mod auth;
 pub mod cello;
 pub mod consistency;
 mod encoding;
@@ -13,9 +15,14 @@ pub mod identity;
 pub mod kvrocks;
 pub mod limit;
 pub mod profile;
+pub mod share;
 pub mod undermoon;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant as StdInstant},
+};
 
 use axum::{
     Router,
@@ -27,11 +34,17 @@ use axum::{
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use self::{
+    auth::{Anonymous, Keeper},
     consistency::Consistency,
     limit::{Gate, Refusal},
     profile::Profile,
+    share::{Share, Shares},
 };
-use crate::broker::{Broker, Call, Position, ReadError, RequestId, View};
+use crate::{
+    broker::{Broker, Call, Position, ReadError, RequestId, View},
+    domain::system::access::{Family, Role},
+    telemetry,
+};
 
 /// What the configuration says about one client listener.
 #[derive(Clone, Debug)]
@@ -44,6 +57,8 @@ pub struct Settings {
     pub is_linearizable_by_default: bool,
     /// Most requests at a time; more are refused at once.
     pub requests_in_flight_max: usize,
+    /// Who may do what, and how often.
+    pub guard: Guard,
     /// The undermoon family.
     pub undermoon: undermoon::Settings,
     /// The kvrocks family.
@@ -54,6 +69,29 @@ pub struct Settings {
     pub admin: admin::Settings,
 }
 
+/// Who may do what on a listener, and how often.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Checks tokens.
+    pub keeper: Keeper,
+    /// What may be done without a token.
+    pub anonymous: Anonymous,
+    /// Bounds of each client.
+    pub shares: Arc<Shares>,
+}
+
+impl Default for Guard {
+    /// Everybody may do everything.
+    fn default() -> Self {
+        let families = [Family::Undermoon, Family::Kvrocks, Family::Cello, Family::Admin];
+        Self {
+            keeper: Keeper::new("", None),
+            anonymous: families.into_iter().map(|family| (family, Role::Admin)).collect(),
+            shares: Arc::default(),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -61,6 +99,7 @@ impl Default for Settings {
             read_staleness_max: Some(Duration::from_secs(2)),
             is_linearizable_by_default: false,
             requests_in_flight_max: limit::REQUESTS_IN_FLIGHT_MAX,
+            guard: Guard::default(),
             undermoon: undermoon::Settings::default(),
             kvrocks: kvrocks::Settings::default(),
             cello: cello::Settings::default(),
@@ -98,6 +137,7 @@ pub(crate) struct Visit {
     pub(crate) takes_gzip: bool,
     consistency: Consistency,
     _place: OwnedSemaphorePermit,
+    _share: Option<Share>,
 }
 
 impl Edge {
@@ -114,15 +154,15 @@ impl Edge {
         head: &Parts,
     ) -> Result<Visit, Refusal> {
         let place = self.gate.enter()?;
+        let (actor, share) = self.identify(family, head)?;
         let name = format!("{} {}", head.method, head.uri);
         let key = identity::request_id(family, &name, &head.headers);
         let is_change = head.method != Method::GET;
         let request_id = key.or_else(|| is_change.then(|| self.broker.new_request_id()));
-        let caller = head.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Visit {
             call: Call {
                 request_id,
-                actor: caller.map_or_else(String::new, |info| info.0.ip().to_string()),
+                actor,
                 deadline: Instant::now() + self.settings.request_timeout,
             },
             profile: Profile::of(&head.headers, default)?,
@@ -133,7 +173,43 @@ impl Edge {
                 self.settings.is_linearizable_by_default,
             )?,
             _place: place,
+            _share: share,
         })
+    }
+
+    /// Who asks, as the audit trail names it, and its share of this replica.
+    fn identify(&self, family: &str, head: &Parts) -> Result<(String, Option<Share>), Refusal> {
+        let Guard { keeper, anonymous, shares } = &self.settings.guard;
+        let family = match family {
+            "undermoon" => Family::Undermoon,
+            "kvrocks" => Family::Kvrocks,
+            "cello" => Family::Cello,
+            _ => Family::Admin,
+        };
+        let caller = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let address = caller.map_or_else(String::new, |address| address.to_string());
+        let view = self.broker.latest();
+        let asked = (family, &head.method, head.uri.path());
+        let now_ms = self.broker.now_ms();
+        let judged = auth::judge((keeper, anonymous), &view.access, asked, &head.headers, now_ms);
+        let by_address = || caller.map(share::client_at).unwrap_or_default();
+        let entered = match &judged {
+            Ok(who) if who != auth::ANONYMOUS => shares.enter(who, StdInstant::now()),
+            // Also of who guesses: otherwise guessing would be free.
+            Ok(_) | Err(_) => shares.enter(&by_address(), StdInstant::now()),
+        };
+        let refused = |refusal: Refusal| {
+            metrics::counter!(telemetry::ACCESS_REFUSALS_TOTAL, "outcome" => refusal.name())
+                .increment(1);
+            refusal
+        };
+        let share = entered.map_err(refused)?;
+        match judged {
+            Ok(who) => Ok((format!("{who}@{address}"), share)),
+            // A replica that has not caught up does not know all tokens yet.
+            Err(Refusal::Unauthenticated(_)) if !self.broker.is_founded() => Err(Refusal::Busy),
+            Err(refusal) => Err(refused(refusal)),
+        }
     }
 
     /// A place among the few requests that carry a whole state.

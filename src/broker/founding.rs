@@ -21,6 +21,7 @@ use crate::{
 
 /// Equal on all replicas, so that the cluster is founded once whoever leads.
 const FOUND_ID: RequestId = RequestId(*b"quorate-founding");
+const LEVEL_ID: RequestId = RequestId(*b"quorate-feature2");
 const IMPORT_ID: RequestId = RequestId(*b"quorate-metadata");
 /// Time for one proposal; the next look tries again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -94,8 +95,15 @@ async fn propose(node: &Node<Replica>, foundation: &Foundation) -> Result<(), St
             Some(Reply::Undermoon(Err(refused))) => {
                 return Err(format!("the metadata to import was refused: {refused}"));
             }
-            Some(Reply::System(_) | Reply::Kvrocks(_) | Reply::Cello(_)) | None => return Ok(()),
+            Some(Reply::System(_) | Reply::Kvrocks(_) | Reply::Cello(_) | Reply::Access(_))
+            | None => return Ok(()),
         }
+    }
+    // A new cluster begins with everything its founder knows. Before the foundation, so that a
+    // cluster that counts as founded has its level.
+    let level = system::Command::RaiseFeatureLevel { level: system::FEATURE_LEVEL_ACCESS };
+    if send(node, LEVEL_ID, Command::System(level)).await.is_none() {
+        return Ok(());
     }
     let found = system::Command::Found { undermoon: seed };
     if send(node, FOUND_ID, Command::System(found)).await.is_some() {

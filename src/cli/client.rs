@@ -1,17 +1,67 @@
 //! Asks replicas over their client port.
 
-use std::{error::Error, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
-use reqwest::{Client, Method, Response, StatusCode, header::RETRY_AFTER};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::broker::engine::{Role, Status};
+use crate::{
+    broker::engine::{Role, Status},
+    client::https::Http,
+};
 
 /// Time for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time for a replica to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Most bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+static ACCESS: OnceLock<Access> = OnceLock::new();
+
+/// What this process shows to replicas, whatever it asks.
+#[derive(Clone)]
+pub(super) struct Access {
+    http: Http,
+    bearer: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Connections, and a token if there is one; the token must fit into a header.
+    pub(super) fn new(http: Http, token: Option<&str>) -> Option<Self> {
+        let bearer = match token {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Some(Self { http, bearer })
+    }
+
+    /// Uses this from here on; only the first one counts.
+    pub(super) fn install(self) {
+        ACCESS.get_or_init(|| self);
+    }
+}
+
+fn access() -> &'static Access {
+    ACCESS.get_or_init(|| Access { http: Http::new(None), bearer: None })
+}
 
 /// Why a replica did not answer as asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +80,7 @@ pub(super) enum ClientError {
     },
     /// An answer that cannot be read.
     #[error("{endpoint} answered something else")]
-    Strange { endpoint: String, source: reqwest::Error },
+    Strange { endpoint: String, source: serde_json::Error },
 }
 
 /// What a replica says of itself.
@@ -64,15 +114,15 @@ impl RemoteStatus {
 
 /// Asks a replica how it is.
 pub(super) async fn status(endpoint: &str) -> Result<RemoteStatus, ClientError> {
-    let request = Client::new().get(format!("{endpoint}/quorate/v1/status"));
-    let response = request.timeout(STATUS_PATIENCE).send().await;
-    decode(endpoint, accept(endpoint, response).await?).await
+    let patience = STATUS_PATIENCE;
+    let text = send(endpoint, Request { patience, ..Request::get("/quorate/v1/status") }).await?;
+    decode(endpoint, &text)
 }
 
 /// Whether a replica is ready for clients.
 pub(super) async fn is_ready(endpoint: &str) -> bool {
-    let request = Client::new().get(format!("{endpoint}/readyz")).timeout(STATUS_PATIENCE);
-    request.send().await.is_ok_and(|response| response.status().is_success())
+    let patience = STATUS_PATIENCE;
+    send(endpoint, Request { patience, ..Request::get("/readyz") }).await.is_ok()
 }
 
 /// Checks that the process answers; says nothing of its readiness.
@@ -88,11 +138,8 @@ pub(super) async fn call<T: DeserializeOwned>(
     path: &str,
     body: Option<&Value>,
 ) -> Result<T, ClientError> {
-    let mut request = Client::new().request(method, format!("{endpoint}{path}")).timeout(PATIENCE);
-    if let Some(body) = body {
-        request = request.json(body);
-    }
-    decode(endpoint, accept(endpoint, request.send().await).await?).await
+    let text = send(endpoint, Request { method, body, ..Request::get(path) }).await?;
+    decode(endpoint, &text)
 }
 
 /// A request with everything that may matter.
@@ -105,45 +152,62 @@ pub(super) struct Request<'a> {
     pub(super) patience: Duration,
 }
 
-/// Sends a request; the text of an answer that says yes.
-pub(super) async fn send(endpoint: &str, request: Request<'_>) -> Result<String, ClientError> {
-    let url = format!("{endpoint}{}", request.path);
-    let mut sent = Client::new().request(request.method, url).timeout(request.patience);
-    for (name, value) in request.headers {
-        sent = sent.header(*name, *value);
+impl<'a> Request<'a> {
+    /// A plain look.
+    pub(super) const fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, headers: &[], body: None, patience: PATIENCE }
     }
-    if let Some(body) = request.body {
-        sent = sent.json(body);
-    }
-    let response = accept(endpoint, sent.send().await).await?;
-    let endpoint = endpoint.to_owned();
-    response.text().await.map_err(|source| ClientError::Strange { endpoint, source })
 }
 
-async fn accept(
+/// Sends a request to a replica; the text of an answer that says yes.
+pub(super) async fn send(endpoint: &str, request: Request<'_>) -> Result<String, ClientError> {
+    exchange(endpoint, request, access().bearer.as_ref()).await
+}
+
+/// As [`send`], to a program that is none of our replicas and must not see the token.
+pub(super) async fn send_elsewhere(
     endpoint: &str,
-    response: reqwest::Result<Response>,
-) -> Result<Response, ClientError> {
-    let endpoint = endpoint.to_owned();
-    let response = match response {
-        Ok(response) => response,
-        Err(error) => {
-            let mut cause: &dyn Error = &error;
-            while let Some(deeper) = cause.source() {
-                cause = deeper;
-            }
-            return Err(ClientError::Unreachable { endpoint, reason: cause.to_string() });
-        }
-    };
-    if response.status().is_success() {
-        return Ok(response);
+    request: Request<'_>,
+) -> Result<String, ClientError> {
+    exchange(endpoint, request, None).await
+}
+
+async fn exchange(
+    endpoint: &str,
+    request: Request<'_>,
+    bearer: Option<&HeaderValue>,
+) -> Result<String, ClientError> {
+    let Request { method, path, headers, body, patience } = request;
+    let unreachable =
+        |reason: String| ClientError::Unreachable { endpoint: endpoint.to_owned(), reason };
+    let content = body.map(serde_json::to_vec).transpose();
+    let content = content.map_err(|error| unreachable(error.to_string()))?;
+    let mut sent = hyper::Request::builder().method(method).uri(format!("{endpoint}{path}"));
+    for (name, value) in headers {
+        sent = sent.header(*name, *value);
     }
+    if content.is_some() {
+        sent = sent.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(bearer) = bearer {
+        sent = sent.header(AUTHORIZATION, bearer);
+    }
+    let sent = sent.body(Full::new(Bytes::from(content.unwrap_or_default())));
+    let sent = sent.map_err(|error| unreachable(error.to_string()))?;
+    let answered = access().http.send(sent, patience, ANSWER_BYTES_MAX).await;
+    accept(endpoint, &answered.map_err(|error| unreachable(error.to_string()))?)
+}
+
+fn accept(endpoint: &str, response: &Response<Bytes>) -> Result<String, ClientError> {
+    let text = String::from_utf8_lossy(response.body()).into_owned();
     let status = response.status();
+    if status.is_success() {
+        return Ok(text);
+    }
     let is_for_later = response.headers().contains_key(RETRY_AFTER);
-    let text = response.text().await.unwrap_or_default();
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let message = told(&body).unwrap_or(text);
-    Err(ClientError::Refused { endpoint, status, message, is_for_later })
+    Err(ClientError::Refused { endpoint: endpoint.to_owned(), status, message, is_for_later })
 }
 
 /// What an answer that says no says to people: every family has an envelope of its own.
@@ -156,7 +220,7 @@ fn told(body: &Value) -> Option<String> {
     })
 }
 
-async fn decode<T: DeserializeOwned>(endpoint: &str, response: Response) -> Result<T, ClientError> {
+fn decode<T: DeserializeOwned>(endpoint: &str, text: &str) -> Result<T, ClientError> {
     let endpoint = endpoint.to_owned();
-    response.json().await.map_err(|source| ClientError::Strange { endpoint, source })
+    serde_json::from_str(text).map_err(|source| ClientError::Strange { endpoint, source })
 }

@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Outcome,
+    Outcome, access, audit,
     client::{self, RemoteStatus},
-    kvrocks, output, pool,
+    kvrocks, output, pool, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -28,6 +28,8 @@ pub(super) struct Arguments {
     )]
     #[arg(default_value = "http://127.0.0.1:7799")]
     endpoint: Vec<String>,
+    #[command(flatten)]
+    access: access::Arguments,
     /// Shape of the answer.
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     output: Shape,
@@ -60,6 +62,11 @@ enum Verb {
     },
     /// Take a snapshot on the asked replica now.
     Snapshot,
+    /// Make, list or end tokens of clients.
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Show who changed what.
+    Audit(audit::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -79,6 +86,7 @@ enum SettingsVerb {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Outcome {
+    arguments.access.prepare()?.install();
     let endpoints: Vec<_> = arguments
         .endpoint
         .iter()
@@ -94,6 +102,8 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Settings { verb } => settings(&endpoints, verb, arguments.output).await,
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
+        Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
+        Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }
@@ -107,7 +117,9 @@ async fn alive(endpoints: &[String]) -> Outcome {
 }
 
 /// The first replica that says how it is.
-async fn any(endpoints: &[String]) -> Result<(String, RemoteStatus), client::ClientError> {
+pub(super) async fn any(
+    endpoints: &[String],
+) -> Result<(String, RemoteStatus), client::ClientError> {
     let mut last = None;
     for endpoint in endpoints {
         match client::status(endpoint).await {

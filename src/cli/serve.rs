@@ -18,7 +18,15 @@ use tokio::{
 
 use super::{Outcome, gauges, output};
 use crate::{
-    api::{self, admin::Stopping, cello::Doors, profile::Profile, undermoon::ReplicaAddresses},
+    api::{
+        self, Guard,
+        admin::Stopping,
+        auth::Keeper,
+        cello::Doors,
+        profile::Profile,
+        share::{ShareLimits, Shares},
+        undermoon::ReplicaAddresses,
+    },
     broker::{Broker, Foundation, engine::Role},
     client::{
         host_ping::HostPing, node_pool::NodePool, node_tls::NodeTls,
@@ -130,12 +138,14 @@ fn serve(
     let limits =
         Limits { connections_max: config.connections_max, head_timeout: config.head_timeout };
     let server = Server::new(limits);
+    let guard = guard(config);
     for (port, listener) in ports.into_iter().zip(&config.listeners) {
         let settings = api::Settings {
             request_timeout: config.request_timeout,
             read_staleness_max: config.read_staleness_max,
             is_linearizable_by_default: config.default_consistency == ConsistencyName::Linearizable,
             requests_in_flight_max: config.requests_in_flight_max,
+            guard: Guard { anonymous: listener.anonymous.clone(), ..guard.clone() },
             undermoon: api::undermoon::Settings {
                 profile: profile(listener.undermoon_profile),
                 replica_addresses: replica_addresses.clone(),
@@ -158,6 +168,19 @@ fn serve(
         server.serve_inside(tls, port, api::router(broker.clone(), settings));
     }
     server
+}
+
+/// Checks and counts all clients of this process.
+fn guard(config: &Config) -> Guard {
+    let bootstrap = config.admin_token.as_ref().map(|token| token.0.as_str());
+    let limits = config.client_limits;
+    let shares = Shares::new(ShareLimits {
+        requests_per_s: limits.requests_per_s,
+        burst: limits.burst,
+        in_flight_max: limits.in_flight_max,
+    });
+    let keeper = Keeper::new(&config.cluster_token.0, bootstrap);
+    Guard { keeper, shares: Arc::new(shares), ..Guard::default() }
 }
 
 const fn profile(name: ProfileName) -> Profile {

@@ -2,6 +2,7 @@
 //! size, and leaves retries to its caller; it knows nothing of the replicated state.
 
 pub mod host_ping;
+pub mod https;
 pub mod node_call;
 pub mod node_pool;
 pub mod node_tls;

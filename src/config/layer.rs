@@ -131,6 +131,29 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_PEER_TLS_KEY", help_heading = "TLS")]
     pub peer_tls_key: Option<PathBuf>,
 
+    /// What clients without a token may do: FAMILY=ROLE, with undermoon, kvrocks, cello or admin,
+    /// and read, operate or admin; or none. By default everything on loopback, and beyond it what
+    /// existing clients need: operate in every family, read for admin.
+    #[arg(long, env = "QUORATE_ANONYMOUS", value_delimiter = ',', help_heading = "Access")]
+    #[serde(deserialize_with = "list")]
+    pub anonymous: Option<Vec<String>>,
+    /// Token that may do everything, at least 32 characters; for making the first other one.
+    #[arg(long, env = "QUORATE_ADMIN_TOKEN", hide_env_values = true, help_heading = "Access")]
+    pub admin_token: Option<String>,
+    /// File with that token.
+    #[arg(long, env = "QUORATE_ADMIN_TOKEN_FILE", help_heading = "Access")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Most requests a second of one client (its token, or its address) on one replica; 0 sets no
+    /// bound.
+    #[arg(long, env = "QUORATE_CLIENT_REQUESTS_PER_S", help_heading = "Access")]
+    pub client_requests_per_s: Option<u32>,
+    /// Requests of one client that may come at once after a pause.
+    #[arg(long, env = "QUORATE_CLIENT_REQUESTS_BURST", help_heading = "Access")]
+    pub client_requests_burst: Option<u32>,
+    /// Most requests at a time of one client on one replica; 0 sets no bound.
+    #[arg(long, env = "QUORATE_CLIENT_REQUESTS_IN_FLIGHT_MAX", help_heading = "Access")]
+    pub client_requests_in_flight_max: Option<u32>,
+
     /// Time for an ordinary request, milliseconds.
     #[arg(long, env = "QUORATE_REQUEST_TIMEOUT_MS", help_heading = "Clients")]
     pub request_timeout_ms: Option<u64>,
@@ -285,6 +308,12 @@ impl Layer {
             peer_tls_ca: None,
             peer_tls_cert: None,
             peer_tls_key: None,
+            anonymous: None,
+            admin_token: None,
+            admin_token_file: None,
+            client_requests_per_s: Some(0),
+            client_requests_burst: Some(100),
+            client_requests_in_flight_max: Some(0),
             request_timeout_ms: Some(3_000),
             read_staleness_max_ms: Some(2_000),
             default_consistency: Some(ConsistencyName::Local),

@@ -37,8 +37,14 @@ const INHERITED: [&str; 13] = [
     "migration_scan_count",
 ];
 /// Variables with our prefix that are not options of a replica.
-const FOREIGN_VARIABLES: [&str; 4] =
-    ["QUORATE_CONFIG", "QUORATE_ENDPOINT", "QUORATE_BIN", "QUORATE_TEST"];
+const FOREIGN_VARIABLES: [&str; 6] = [
+    "QUORATE_CONFIG",
+    "QUORATE_ENDPOINT",
+    "QUORATE_BIN",
+    "QUORATE_TEST",
+    "QUORATE_TOKEN",
+    "QUORATE_TLS_CA",
+];
 
 /// Who decided a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,15 @@
 //! `apply` dispatches to one folder a family and nothing more. A new family is one more folder,
 //! one variant in each enum of this file, and its record kinds in [`State::records`].
 
+mod action;
 pub mod cello;
 pub mod kvrocks;
 pub mod system;
 pub mod undermoon;
 
 use serde::{Deserialize, Serialize};
+
+use self::system::{access, audit};
 
 /// What `apply` may know besides the state and the command. Equal on every replica.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,10 @@ pub struct State {
     pub kvrocks: kvrocks::State,
     /// The cluster pool.
     pub cello: cello::State,
+    /// Tokens of clients.
+    pub access: access::State,
+    /// Who changed what.
+    pub audit: audit::State,
 }
 
 /// A change that can be asked for.
@@ -48,6 +55,8 @@ pub enum Command {
     Kvrocks(kvrocks::Command),
     /// About the cluster pool.
     Cello(cello::Command),
+    /// About tokens.
+    Access(access::Command),
 }
 
 /// The answer to a [`Command`], refusals included.
@@ -61,6 +70,22 @@ pub enum Reply {
     Kvrocks(Result<kvrocks::Reply, kvrocks::Rejection>),
     /// To [`Command::Cello`].
     Cello(Result<cello::Reply, cello::Rejection>),
+    /// To [`Command::Access`].
+    Access(Result<access::Reply, access::Rejection>),
+}
+
+impl Reply {
+    /// Whether the state refused.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::System(reply) => reply.is_err(),
+            Self::Undermoon(reply) => reply.is_err(),
+            Self::Kvrocks(reply) => reply.is_err(),
+            Self::Cello(reply) => reply.is_err(),
+            Self::Access(reply) => reply.is_err(),
+        }
+    }
 }
 
 /// A fact that followed from a command; feeds watchers of this replica.
@@ -81,6 +106,10 @@ pub enum Record {
     Kvrocks(kvrocks::record::Record),
     /// Of the cello family.
     Cello(cello::record::Record),
+    /// A token.
+    Token(Box<access::Token>),
+    /// A portion of the audit trail.
+    Audit(Vec<audit::Record>),
 }
 
 /// Records do not make a state.
@@ -95,9 +124,33 @@ pub enum RecordError {
     /// See [`cello::record::Repeated`].
     #[error(transparent)]
     Cello(#[from] cello::record::Repeated),
+    /// A token comes twice.
+    #[error("a token comes twice")]
+    Token,
+    /// The audit trail is out of order.
+    #[error("the audit trail is out of order")]
+    Audit,
 }
 
 impl State {
+    /// As [`State::apply`], and writes down who asked for what, and whether it was refused.
+    pub fn apply_recorded(
+        &mut self,
+        context: &Context<'_>,
+        request_id: [u8; 16],
+        command: Command,
+        events: &mut Vec<Event>,
+    ) -> Reply {
+        let action = action::of(&command);
+        let reply = self.apply(context, command, events);
+        if let Some((family, action)) = action
+            && self.system.feature_level >= system::FEATURE_LEVEL_ACCESS
+        {
+            self.audit.add(context, request_id, (family, action), reply.is_refusal());
+        }
+        reply
+    }
+
     /// Applies one command; refusals are ordinary replies.
     pub fn apply(
         &mut self,
@@ -132,6 +185,12 @@ impl State {
                 }
                 Reply::Cello(reply)
             }
+            Command::Access(command) => {
+                if self.system.feature_level < system::FEATURE_LEVEL_ACCESS {
+                    return Reply::Access(Err(access::Rejection::FeatureLevel));
+                }
+                Reply::Access(self.access.apply(context, command))
+            }
         }
     }
 
@@ -159,7 +218,9 @@ impl State {
         let undermoon = self.undermoon.records().map(Record::Undermoon);
         let kvrocks = self.kvrocks.records().map(Record::Kvrocks);
         let cello = self.cello.records().map(Record::Cello);
-        system.chain(undermoon).chain(kvrocks).chain(cello)
+        let tokens = self.access.iter().cloned().map(Box::new).map(Record::Token);
+        let audit = self.audit.portions().map(Record::Audit);
+        system.chain(undermoon).chain(kvrocks).chain(cello).chain(tokens).chain(audit)
     }
 
     /// Builds the state from the records of [`State::records`].
@@ -180,6 +241,14 @@ impl State {
                 }
                 Record::Cello(record) => {
                     state.cello.restore_record(record).map_err(RecordError::from)?;
+                }
+                Record::Token(token) => {
+                    let is_new = state.access.restore(*token);
+                    is_new.then_some(()).ok_or(RecordError::Token)?;
+                }
+                Record::Audit(portion) => {
+                    let is_next = state.audit.restore(portion);
+                    is_next.then_some(()).ok_or(RecordError::Audit)?;
                 }
             }
         }

@@ -4,15 +4,18 @@ use std::io;
 
 use axum::{
     Json,
-    http::{StatusCode, header::RETRY_AFTER},
+    http::{
+        StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 
 use crate::{
-    api::limit::Refusal,
+    api::{auth, limit::Refusal},
     broker::{ProposeError, ReadError, engine::TransferError},
-    domain::undermoon::Rejection,
+    domain::{system::access, undermoon::Rejection},
 };
 
 /// Why a request was not carried out.
@@ -27,6 +30,9 @@ pub(super) enum Failure {
     /// The state machine refused.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The state machine refused a token.
+    #[error(transparent)]
+    Access(#[from] access::Rejection),
     /// The log did not take it, or may have.
     #[error(transparent)]
     Propose(#[from] ProposeError),
@@ -48,12 +54,18 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::Refused(Refusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(Refusal::TooFast { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused(Refusal::Unauthenticated(_)) => StatusCode::UNAUTHORIZED,
+            Self::Refused(Refusal::Forbidden(_)) => StatusCode::FORBIDDEN,
             Self::Refused(Refusal::BodyTooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Refused(Refusal::BodySlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(Refusal::BodyBroken(_) | Refusal::BadHeader(_))
             | Self::Malformed(_)
-            | Self::Propose(ProposeError::Invalid(_)) => StatusCode::BAD_REQUEST,
+            | Self::Propose(ProposeError::Invalid(_))
+            | Self::Access(access::Rejection::Invalid(_)) => StatusCode::BAD_REQUEST,
+            Self::Access(access::Rejection::NotFound) => StatusCode::NOT_FOUND,
             Self::Rejected(_)
+            | Self::Access(_)
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
             | Self::Transfer(_) => StatusCode::CONFLICT,
             Self::Propose(ProposeError::NotAccepted { .. })
@@ -70,6 +82,12 @@ impl Failure {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Busy) => "overloaded",
+            Self::Refused(Refusal::TooFast { .. }) => "too_many_requests",
+            Self::Refused(Refusal::Unauthenticated(_)) => "unauthenticated",
+            Self::Refused(Refusal::Forbidden(_)) => "forbidden",
+            Self::Access(access::Rejection::NotFound) => "not_found",
+            Self::Access(access::Rejection::Invalid(_)) => "invalid_request",
+            Self::Access(_) => "refused",
             Self::Refused(_) | Self::Malformed(_) => "invalid_request",
             Self::Propose(ProposeError::Invalid(_)) => "invalid_request",
             Self::Rejected(_) => "refused",
@@ -91,6 +109,15 @@ impl IntoResponse for Failure {
         let mut response = answer(self.status(), self.code(), &self.to_string());
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, 1.into());
+        }
+        match self {
+            Self::Refused(Refusal::TooFast { retry_after_s }) => {
+                response.headers_mut().insert(RETRY_AFTER, retry_after_s.into());
+            }
+            Self::Refused(Refusal::Unauthenticated(_)) => {
+                response.headers_mut().insert(WWW_AUTHENTICATE, auth::CHALLENGE);
+            }
+            _ => {}
         }
         response
     }

@@ -6,12 +6,16 @@
 //! - `GET /quorate/v1/status`, `/digest`, `/log?from=&to=`: what this replica knows and has.
 //! - `GET`, `PUT /quorate/v1/undermoon/settings`: replicated settings, changed through the log.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
+//! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
+//! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
 //!
 //! Errors are `{"error":{"code","message"}}`.
 
+mod audit;
 mod error;
 mod health;
 mod routes;
+mod tokens;
 mod wire;
 
 use std::{
@@ -24,7 +28,7 @@ use std::{
 
 use axum::{
     Router,
-    routing::{any, get, post},
+    routing::{any, delete, get, post},
 };
 
 use super::Edge;
@@ -70,6 +74,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
         .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
         .route("/quorate/v1/snapshot", post(routes::snapshot))
+        .route("/quorate/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/quorate/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/quorate/v1/audit", get(audit::range))
         .route("/quorate/{*path}", any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
         .with_state(edge)

@@ -4,14 +4,14 @@ use axum::{
     body::Body,
     http::{
         HeaderValue, Response, StatusCode,
-        header::{ALLOW, CONNECTION, RETRY_AFTER},
+        header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde_json::{Value, json};
 
 use super::wire::envelope;
 use crate::{
-    api::limit::Refusal,
+    api::{auth, limit::Refusal},
     broker::{ProposeError, ReadError},
     domain::cello::Rejection,
 };
@@ -123,6 +123,17 @@ fn not_proposed(error: &ProposeError) -> Response<Body> {
 fn refused(refusal: &Refusal) -> Response<Body> {
     match refusal {
         Refusal::Busy => unavailable(NOT_COMMITTED),
+        Refusal::TooFast { retry_after_s } => {
+            let mut response = failed(StatusCode::TOO_MANY_REQUESTS, &refusal.to_string());
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            response
+        }
+        Refusal::Unauthenticated(text) => {
+            let mut response = failed(StatusCode::UNAUTHORIZED, text);
+            response.headers_mut().insert(WWW_AUTHENTICATE, auth::CHALLENGE);
+            response
+        }
+        Refusal::Forbidden(text) => failed(StatusCode::FORBIDDEN, text),
         Refusal::BadHeader(_) => failed(StatusCode::BAD_REQUEST, &refusal.to_string()),
         Refusal::BodyTooLarge(_) | Refusal::BodySlow | Refusal::BodyBroken(_) => {
             let status = match refusal {

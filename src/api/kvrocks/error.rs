@@ -4,13 +4,13 @@ use axum::{
     body::Body,
     http::{
         HeaderValue, Response, StatusCode,
-        header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+        header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
 
 use crate::{
-    api::{limit::Refusal, profile::Profile},
+    api::{auth, limit::Refusal, profile::Profile},
     broker::{ProposeError, ReadError},
     domain::kvrocks::Rejection,
 };
@@ -191,6 +191,9 @@ fn no_leader(retry_after_s: u64, profile: Profile) -> Response<Body> {
 fn refused(refusal: &Refusal, profile: Profile) -> Response<Body> {
     let status = match refusal {
         Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::BodySlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::BodyBroken(_) | Refusal::BadHeader(_) => StatusCode::BAD_REQUEST,
@@ -200,7 +203,13 @@ fn refused(refusal: &Refusal, profile: Profile) -> Response<Body> {
         Refusal::Busy => {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
         }
-        Refusal::BadHeader(_) => {}
+        Refusal::TooFast { retry_after_s } => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+        }
+        Refusal::Unauthenticated(_) => {
+            response.headers_mut().insert(WWW_AUTHENTICATE, auth::CHALLENGE);
+        }
+        Refusal::Forbidden(_) | Refusal::BadHeader(_) => {}
         Refusal::BodyTooLarge(_) | Refusal::BodySlow | Refusal::BodyBroken(_) => {
             // The rest of the body may still be coming; nothing else can be read from here.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -4,14 +4,14 @@ use axum::{
     body::Body,
     http::{
         HeaderValue, Response, StatusCode,
-        header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+        header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
 
 use super::{Dialect, route::Generation};
 use crate::{
-    api::{limit::Refusal, profile::Profile},
+    api::{auth, limit::Refusal, profile::Profile},
     broker::{ProposeError, ReadError},
     domain::undermoon::{Action, Rejection, reject::ConfigFault},
 };
@@ -226,11 +226,26 @@ fn not_proposed(error: &ProposeError) -> Response<Body> {
 }
 
 fn refused(refusal: &Refusal) -> Response<Body> {
+    let later = |status: StatusCode, seconds: u64| {
+        let mut response = answer(status, &ErrorJson::code("RETRY"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+    };
+    let barred = |status: StatusCode, code: &'static str, message: &'static str| {
+        answer(status, &ErrorJson { message: Some(message), ..ErrorJson::code(code) })
+    };
     let status = match refusal {
-        Refusal::Busy => {
-            let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &ErrorJson::code("RETRY"));
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+        Refusal::Busy => return later(StatusCode::SERVICE_UNAVAILABLE, 1),
+        Refusal::TooFast { retry_after_s } => {
+            return later(StatusCode::TOO_MANY_REQUESTS, *retry_after_s);
+        }
+        Refusal::Unauthenticated(message) => {
+            let mut response = barred(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+            response.headers_mut().insert(WWW_AUTHENTICATE, auth::CHALLENGE);
             return response;
+        }
+        Refusal::Forbidden(message) => {
+            return barred(StatusCode::FORBIDDEN, "FORBIDDEN", message);
         }
         Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::BodySlow => StatusCode::REQUEST_TIMEOUT,

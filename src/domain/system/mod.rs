@@ -1,13 +1,18 @@
 //! The cluster of replicas as its own subject: how it was founded and which meanings its commands
 //! may use.
 
+pub mod access;
+pub mod audit;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Context, undermoon};
 
 /// Highest feature level this program knows.
-pub const FEATURE_LEVEL_MAX: u64 = 1;
-/// Level that [`Command::Found`] sets. Never changes: a later program replays the same entry, and
+pub const FEATURE_LEVEL_MAX: u64 = 2;
+/// Level from which on there are tokens and the audit trail.
+pub const FEATURE_LEVEL_ACCESS: u64 = 2;
+/// Level that [`Command::Found`] sets if it was not raised before. Never changes: a later program replays the same entry, and
 /// must come to the same state.
 const FEATURE_LEVEL_FOUNDED: u64 = 1;
 
@@ -64,7 +69,7 @@ impl State {
             return false;
         }
         self.founded_ms = Some(context.time_ms);
-        self.feature_level = FEATURE_LEVEL_FOUNDED;
+        self.feature_level = self.feature_level.max(FEATURE_LEVEL_FOUNDED);
         true
     }
 
