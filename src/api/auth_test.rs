@@ -1,3 +1,5 @@
+//! Tokens, roles, families and namespaces, as requests meet them.
+
 use super::*;
 use crate::domain::{Context, system::access::Command};
 

@@ -127,8 +127,8 @@ pub(super) async fn is_ready(endpoint: &str) -> bool {
 
 /// Checks that the process answers; says nothing of its readiness.
 pub(super) async fn check_alive(endpoint: &str) -> Result<(), ClientError> {
-    let request = Client::new().get(format!("{endpoint}/livez")).timeout(STATUS_PATIENCE);
-    accept(endpoint, request.send().await).await.map(drop)
+    let patience = STATUS_PATIENCE;
+    send(endpoint, Request { patience, ..Request::get("/livez") }).await.map(drop)
 }
 
 /// Sends a request with an optional JSON body and reads a JSON answer.

@@ -1,3 +1,5 @@
+//! Certificates from files, good ones and others.
+
 use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
