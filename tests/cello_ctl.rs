@@ -164,6 +164,12 @@ async fn hosts_are_added_changed_filled_cleaned_and_removed() {
     site.settle_well().await;
     let text = format!("Failed to update host {id}: the host has 3 clusters, capacity cannot be 2");
     ctl.fails("hosts set compute1 --capacity 2", &text).await;
+    let text = format!("Failed to update host {id}: the host has 3 clusters");
+    ctl.fails("hosts set compute1 --url 10.0.0.7:2375", &text).await;
+    ctl.fails("hosts set --tls compute1", &text).await;
+    ctl.fails("hosts set compute1 --service-address pool.lan", &text).await;
+    let same = "hosts set compute1 --url 10.0.0.1:2375 --tls=false --service-address 10.0.0.1";
+    ctl.says(same, "host compute1 is changed.").await;
     clean_and_remove(&site, &ctl, &id).await;
 }
 
@@ -318,9 +324,9 @@ async fn release(site: &Site, ctl: &Ctl, first: &str) {
     let row = &ctl.table("clusters list --name first").await[1];
     assert_eq!(row[3..6], ["deleting", "u1", "deleting"], "{row:?}");
     let text = format!("cluster {first} is still there: nothing has failed yet");
-    ctl.fails(&format!("clusters release {first} --yes --wait 1"), &text).await;
+    ctl.fails(&format!("clusters release {first} --yes --wait=1"), &text).await;
     let waiting = tokio::spawn({
-        let (ctl, line) = (ctl.clone(), "clusters release --user u1 --yes --wait".to_owned());
+        let (ctl, line) = (ctl.clone(), "clusters release --wait --user u1 --yes".to_owned());
         async move { ctl.run(&line).await }
     });
     site.wait("two clusters to go", || site.effects().len() == 2).await;

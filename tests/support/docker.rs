@@ -188,7 +188,14 @@ impl Docker {
 
     /// The daemon does nothing more, but whoever connects to it is let in.
     pub fn freeze(&self) {
-        kill(pid_of(self.daemon.as_ref().expect("the daemon runs")), Signal::SIGSTOP).unwrap();
+        let pid = pid_of(self.daemon.as_ref().expect("the daemon runs"));
+        kill(pid, Signal::SIGSTOP).unwrap();
+        // Its threads stop one after another; one that is still at it would answer.
+        let until = Instant::now() + PATIENCE;
+        while !threads_are_stopped(pid) {
+            assert!(Instant::now() < until, "the daemon does not stop");
+            sleep(PAUSE);
+        }
     }
 
     /// The daemon goes on where it was.
@@ -318,6 +325,15 @@ fn processes() -> BTreeMap<u32, u32> {
         Some((pid, parent))
     });
     found.collect()
+}
+
+fn threads_are_stopped(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let is_stopped = |thread: PathBuf| {
+        let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"))
+    };
+    threads.into_iter().all(|thread| is_stopped(thread.unwrap().path()))
 }
 
 fn command_line(pid: u32) -> String {

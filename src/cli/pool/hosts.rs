@@ -15,7 +15,7 @@ Example:
   $ quorate ctl pool hosts list
   ID                        NAME      URL                       STATUS    CLUSTERS  SCHEDULABLE  AUTOFILL  ERROR
   1c9f3b7d5e2a48067f9d0c31  compute1  tcp://192.168.7.61:2375   active    6/6       true         true      -
-  9d0c6a3e5f7b18d24c60e1f2  compute2  tcp://192.168.7.62:2375   inactive  4/6       true         true      no answer
+  9d0c6a3e5f7b18d24c60e1f2  compute2  tcp://192.168.7.62:2375   inactive  4/6       true         true      the daemon cannot be reached: no answer within 5000 ms
 
 ERROR is why the host is inactive or, while it is active, why the last thing done there failed.";
 
@@ -124,6 +124,7 @@ pub(super) enum Verb {
 pub(super) struct Rest {
     /// Whether the daemon wants TLS.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
     tls: Option<bool>,
     /// Address under which users reach the published ports; the one in the URL if not given.
     #[arg(long, value_name = "ADDRESS")]

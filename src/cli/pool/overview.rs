@@ -11,8 +11,8 @@ pub(super) const TASKS_HELP: &str = "\
 Example, with one host that cannot be reached and an image that is missing on the other:
   $ quorate ctl pool tasks
   ACTION   HOST                      CLUSTER                   FAILED  NEXT TRY                       ERROR
-  destroy  9d0c6a3e5f7b18d24c60e1f2  0b7c1f5e9a3d48260c1e7f93  4       Sat, 21 Nov 2026 10:41:20 GMT  tcp://10.0.0.6:2375 cannot be reached
-  create   1c9f3b7d5e2a48067f9d0c31  6f2d8b0a4c7e19355d8f0b62  1       Sat, 21 Nov 2026 10:38:05 GMT  image quorate/peer is missing";
+  destroy  9d0c6a3e5f7b18d24c60e1f2  0b7c1f5e9a3d48260c1e7f93  4       Sat, 21 Nov 2026 10:41:20 GMT  the daemon cannot be reached: no answer within 15000 ms
+  create   1c9f3b7d5e2a48067f9d0c31  6f2d8b0a4c7e19355d8f0b62  1       Sat, 21 Nov 2026 10:38:05 GMT  the image is missing: No such image: registry.lan/web:1";
 
 pub(super) const STAT_HELP: &str = "\
 Example:

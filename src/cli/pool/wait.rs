@@ -19,8 +19,9 @@ const NOT_FOUND: u16 = 404;
 /// Whether to wait, and how long.
 #[derive(Debug, Args)]
 pub(super) struct Wait {
-    /// Wait until it is done, at most so many seconds; a failure if it is not done by then.
+    /// Wait until it is done, at most so many seconds (300 if not said); a failure if it is not done by then.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
+    #[arg(require_equals = true)]
     wait: Option<u64>,
 }
 

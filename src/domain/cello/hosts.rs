@@ -68,6 +68,34 @@ impl State {
         self.reply_host(&id)
     }
 
+    /// Gives a host another address, which it may have only while it has no clusters. Forms send
+    /// every member, changed or not; what is as it was is no change.
+    fn move_host(
+        &self,
+        host: &mut Host,
+        change: &HostChange,
+        clusters: usize,
+    ) -> Result<(), Rejection> {
+        let mut moved = host.clone();
+        if let Some(url) = &change.daemon_url {
+            let url = text::daemon_url(url)?;
+            if url != host.daemon_url {
+                self.judge_url(&url, Some(&host.id))?;
+                moved.service_address = text::service_address("", &url)?;
+                moved.daemon_url = url;
+            }
+        }
+        if let Some(address) = &change.service_address {
+            moved.service_address = text::service_address(address, &moved.daemon_url)?;
+        }
+        moved.is_tls = change.is_tls.unwrap_or(host.is_tls);
+        if moved != *host && clusters > 0 {
+            return Err(Rejection::HostNotEmpty(clusters as u64));
+        }
+        *host = moved;
+        Ok(())
+    }
+
     pub(super) fn change_host(
         &mut self,
         host_id: &str,
@@ -75,26 +103,10 @@ impl State {
     ) -> Result<Reply, Rejection> {
         let mut host = Host::clone(self.host(host_id)?);
         let clusters = self.cluster_count(host_id);
+        self.move_host(&mut host, &change, clusters)?;
         if let Some(name) = change.name {
             text::judge_name(&name)?;
             host.name = name;
-        }
-        let is_moved = change.daemon_url.is_some()
-            || change.is_tls.is_some()
-            || change.service_address.is_some();
-        if is_moved {
-            if clusters > 0 {
-                return Err(Rejection::HostNotEmpty(clusters as u64));
-            }
-            if let Some(url) = change.daemon_url {
-                host.daemon_url = text::daemon_url(&url)?;
-                self.judge_url(&host.daemon_url, Some(host_id))?;
-                host.service_address = text::service_address("", &host.daemon_url)?;
-            }
-            if let Some(address) = change.service_address {
-                host.service_address = text::service_address(&address, &host.daemon_url)?;
-            }
-            host.is_tls = change.is_tls.unwrap_or(host.is_tls);
         }
         if let Some(capacity) = change.capacity {
             judge_capacity(capacity)?;

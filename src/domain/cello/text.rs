@@ -49,12 +49,13 @@ pub(super) fn daemon_url(url: &str) -> Result<String, Rejection> {
     }
     let rest = url.strip_prefix("tcp://").unwrap_or(url);
     let (address, port) = rest.split_once(':').ok_or_else(invalid)?;
-    let is_digits = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_digits = !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit());
     let is_port = is_digits && port.parse::<u16>().is_ok_and(|port| port > 0);
     if !is_address(address) || !is_port {
         return Err(invalid());
     }
-    Ok(format!("tcp://{rest}"))
+    // One daemon in several spellings would be several hosts.
+    Ok(format!("tcp://{}", rest.to_ascii_lowercase()))
 }
 
 /// The address of published ports: the one given, else the one in the URL.
