@@ -180,8 +180,11 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Whether an answer that says no has the shape of its family.
+type SaysNo = fn(&Value) -> bool;
+
 /// A look and a change in each family, and what an answer that says no looks like.
-const FAMILIES: [(&str, &str, fn(&Value) -> bool); 5] = [
+const FAMILIES: [(&str, &str, SaysNo); 5] = [
     ("GET /api/v2/epoch", "PUT /api/v2/epoch/7", |no| no["error"].is_string()),
     (
         "GET /api/v3/clusters/names",

@@ -57,7 +57,7 @@ pub(crate) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     key: &Key,
 ) -> Result<(), Doubt> {
-    let mine: [u8; RANDOM_BYTES] = rand::random();
+    let mine = fresh();
     let mut first = [0; MAGIC.len() + RANDOM_BYTES];
     first[..MAGIC.len()].copy_from_slice(&MAGIC);
     first[MAGIC.len()..].copy_from_slice(&mine);
@@ -106,7 +106,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let mut theirs = [0; RANDOM_BYTES];
     stream.read_exact(&mut theirs).await?;
-    let mine: [u8; RANDOM_BYTES] = rand::random();
+    let mine = fresh();
     let mut answer = [0; RANDOM_BYTES + PROOF_BYTES];
     answer[..RANDOM_BYTES].copy_from_slice(&mine);
     answer[RANDOM_BYTES..].copy_from_slice(&key.mac(&[b"callee", &theirs, &mine]));
@@ -118,6 +118,12 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     arrived.map_err(|_| Doubt::Token)?;
     let wanted = key.mac(&[b"caller", &theirs, &mine]);
     if is_equal(&wanted, &proof) { Ok(()) } else { Err(Doubt::Token) }
+}
+
+/// Bytes nobody can foresee.
+fn fresh() -> [u8; RANDOM_BYTES] {
+    #[allow(clippy::disallowed_methods, reason = "a proof is worth what its random bytes are")]
+    rand::random()
 }
 
 /// Says why, and reads what still comes: a connection closed over unread bytes takes the answer

@@ -123,7 +123,10 @@ pub(super) async fn revoke(
 
 async fn propose(edge: &Edge, visit: &Visit, command: access::Command) -> Result<(), Failure> {
     match edge.broker.propose(&visit.call, Command::Access(command)).await?.reply {
-        Reply::Access(reply) => Ok(drop(reply?)),
+        Reply::Access(reply) => {
+            let access::Reply::Done = reply?;
+            Ok(())
+        }
         other => Err(Failure::Reply(format!("{other:?}"))),
     }
 }
