@@ -8,7 +8,7 @@ mod founding;
 
 use std::{fmt, io, ops::Deref, time::Duration};
 
-use quorate_raft::{Node, Proposal};
+use quorate_raft::{EventPage, Node, Proposal};
 pub use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId};
 use tokio::{
     sync::watch,
@@ -17,12 +17,14 @@ use tokio::{
 
 pub use self::founding::Foundation;
 use self::{
-    engine::{Digest, Leadership, RawEntry, ReplicaId, StartError, Status, TransferError},
+    engine::{
+        Compacted, Digest, Leadership, RawEntry, ReplicaId, StartError, Status, TransferError,
+    },
     founding::Progress,
 };
 use crate::{
     clock,
-    domain::{Command, Reply, State},
+    domain::{Command, Event, Reply, State},
     replica::Replica,
 };
 
@@ -213,6 +215,27 @@ impl Broker {
     #[must_use]
     pub fn watch_applied(&self) -> watch::Receiver<u64> {
         self.node.watch_applied()
+    }
+
+    /// Events of the entries from `from` on, as far as they are applied and kept on this replica;
+    /// about `limit` of them. [`Broker::watch_applied`] tells when there may be more.
+    ///
+    /// # Errors
+    /// [`Compacted`] if not everything from there on is kept.
+    pub fn events(&self, from: u64, limit: usize) -> Result<EventPage<Event>, Compacted> {
+        self.node.events(from, limit)
+    }
+
+    /// The first entry whose events are kept on this replica, and the entry after the last applied
+    /// one.
+    #[must_use]
+    pub fn event_bounds(&self) -> (u64, u64) {
+        self.node.event_bounds()
+    }
+
+    /// Keeps at most so many events from here on.
+    pub fn keep_events(&self, events_max: usize) {
+        self.node.keep_events(events_max);
     }
 
     /// Fingerprint of the state.

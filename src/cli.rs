@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod ctl;
 mod dev;
+mod events;
 mod gateway;
 mod gauges;
 mod kvrocks;

@@ -140,6 +140,10 @@ pub struct Config {
     pub connections_max: usize,
     /// Time for the head of a request to arrive.
     pub head_timeout: Duration,
+    /// Time for a client to take anything of its answer.
+    pub write_timeout: Duration,
+    /// Most events kept for readers of the change feed.
+    pub events_kept: usize,
     /// Time to finish accepted requests when stopping.
     pub stop_timeout: Duration,
     /// Most proposals in flight on the leader.
@@ -279,6 +283,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         requests_in_flight_max: above_zero(layer.requests_in_flight_max, "requests_in_flight_max")?,
         connections_max: above_zero(layer.connections_max, "connections_max")?,
         head_timeout: milliseconds(layer.head_timeout_ms, "head_timeout_ms")?,
+        write_timeout: milliseconds(layer.write_timeout_ms, "write_timeout_ms")?,
+        events_kept: above_zero(layer.events_kept, "events_kept")?,
         stop_timeout: milliseconds(layer.stop_timeout_ms, "stop_timeout_ms")?,
         proposals_in_flight_max: above_zero(
             layer.proposals_in_flight_max,

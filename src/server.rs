@@ -28,8 +28,6 @@ use crate::{telemetry, tls::ClientPortTls};
 
 /// Pause after a failed accept; most often the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Time for a client to take anything of an answer; who takes nothing for longer is cut off.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most headers of a request.
@@ -42,6 +40,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Time for the head of a request to arrive, idle time before it included.
     pub head_timeout: Duration,
+    /// Time for a client to take anything of an answer; who takes nothing for longer is cut off.
+    pub write_timeout: Duration,
 }
 
 /// The client ports of a replica.
@@ -53,7 +53,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    head_timeout: Duration,
+    limits: Limits,
     places: Arc<Semaphore>,
     stop: CancellationToken,
     graceful: std::sync::Mutex<Option<GracefulShutdown>>,
@@ -73,7 +73,7 @@ impl Server {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let shared = Shared {
-            head_timeout: limits.head_timeout,
+            limits,
             places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
             stop: CancellationToken::new(),
             graceful: std::sync::Mutex::new(Some(GracefulShutdown::new())),
@@ -141,12 +141,12 @@ async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, 
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Some(watcher) = shared.watcher() else { return };
-                let head_timeout = shared.head_timeout;
+                let limits = shared.limits;
                 let port = port.clone();
                 let stop = shared.stop.clone();
                 tasks.spawn(async move {
                     let _place = place;
-                    welcome(stream, peer, port, head_timeout, (watcher, stop)).await;
+                    welcome(stream, peer, port, limits, (watcher, stop)).await;
                 });
             }
             Err(error) => {
@@ -162,7 +162,7 @@ async fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
     port: Port,
-    head_timeout: Duration,
+    limits: Limits,
     (watcher, stop): (Watcher, CancellationToken),
 ) {
     metrics::counter!(telemetry::CLIENT_CONNECTIONS_TOTAL).increment(1);
@@ -171,9 +171,10 @@ async fn welcome(
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
     match port.tls {
-        None => converse(stream, peer, port.app, head_timeout, watcher).await,
+        None => converse(stream, peer, port.app, limits, watcher).await,
         Some(tls) => {
-            let shaken = timeout(head_timeout, TlsAcceptor::from(tls.present()).accept(stream));
+            let shaken =
+                timeout(limits.head_timeout, TlsAcceptor::from(tls.present()).accept(stream));
             let shaken = tokio::select! {
                 shaken = shaken => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
                 () = stop.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -181,7 +182,7 @@ async fn welcome(
             let outcome = if shaken.is_ok() { "done" } else { "failed" };
             metrics::counter!(telemetry::TLS_HANDSHAKES_TOTAL, "outcome" => outcome).increment(1);
             match shaken {
-                Ok(stream) => converse(stream, peer, port.app, head_timeout, watcher).await,
+                Ok(stream) => converse(stream, peer, port.app, limits, watcher).await,
                 Err(error) => tracing::debug!(%peer, %error, "a client did not shake hands"),
             }
         }
@@ -194,7 +195,7 @@ async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     app: Router,
-    head_timeout: Duration,
+    limits: Limits,
     watcher: Watcher,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
@@ -208,10 +209,10 @@ async fn converse(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, limits.write_timeout)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection broke");
     }

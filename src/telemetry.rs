@@ -90,6 +90,11 @@ pub const KVROCKS_MIGRATIONS_TOTAL: &str = "quorate_kvrocks_migrations_total";
 /// `refused`.
 pub const KVROCKS_ADOPTIONS_TOTAL: &str = "quorate_kvrocks_adoptions_total";
 
+/// Gauge, readers of the change feed.
+pub const EVENT_READERS: &str = "quorate_event_readers";
+/// Counter, readers that were cut off because they fell behind what is kept.
+pub const EVENT_READERS_CUT_TOTAL: &str = "quorate_event_readers_cut_total";
+
 /// Gateway. Counter, requests; label `outcome`: `answered` by a replica, or why the gateway refused:
 /// `busy`, `body_too_large`, `body_slow`, `body_broken`, `no_replica`, `broken`, `late`, `unknown`.
 pub const GATEWAY_REQUESTS_TOTAL: &str = "quorate_gateway_requests_total";

@@ -38,7 +38,10 @@ pub use node::{Applied, Digest, Leadership, Node, View};
 pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};
 pub use status::{Role, Status};
-pub use storage::log::{EntryKind, RawEntry};
+pub use storage::{
+    history::{Compacted, EventPage},
+    log::{EntryKind, RawEntry},
+};
 pub use tls::PeerTls;
 
 /// Log filter for the consensus library below this crate, which tells every step it takes.

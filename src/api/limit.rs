@@ -26,6 +26,8 @@ pub const RESTORE_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most requests with a whole state at a time.
 pub const RESTORES_IN_FLIGHT_MAX: usize = 2;
+/// Most readers of the change feed at a time on one listener.
+pub const EVENT_READERS_MAX: usize = 256;
 /// Most requests at a time on one replica.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 1024;
 /// Most bytes of a body that are read on after it was found too large.

@@ -125,6 +125,7 @@ pub(crate) struct Edge {
     pub(crate) settings: Settings,
     gate: Gate,
     restore_gate: Gate,
+    reader_gate: Gate,
 }
 
 /// One admitted request; holds its place in the gate until it is answered.
@@ -143,7 +144,9 @@ pub(crate) struct Visit {
 impl Edge {
     fn new(broker: Broker, settings: Settings) -> Self {
         let gate = Gate::new(settings.requests_in_flight_max);
-        Self { broker, settings, gate, restore_gate: Gate::new(limit::RESTORES_IN_FLIGHT_MAX) }
+        let restore_gate = Gate::new(limit::RESTORES_IN_FLIGHT_MAX);
+        let reader_gate = Gate::new(limit::EVENT_READERS_MAX);
+        Self { broker, settings, gate, restore_gate, reader_gate }
     }
 
     /// Admits a request, or says why not.
@@ -215,6 +218,11 @@ impl Edge {
     /// A place among the few requests that carry a whole state.
     pub(crate) fn admit_restore(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.restore_gate.enter()
+    }
+
+    /// A place among the readers of the change feed.
+    pub(crate) fn admit_reader(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.reader_gate.enter()
     }
 
     /// The state, as current as the visit asks.

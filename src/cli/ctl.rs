@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome, access, audit,
     client::{self, RemoteStatus},
-    kvrocks, output, pool, token,
+    events, kvrocks, output, pool, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -67,6 +67,8 @@ enum Verb {
     Token(token::Verb),
     /// Show who changed what.
     Audit(audit::Arguments),
+    /// Show what happened, and with --follow what happens, in the order of the log.
+    Events(events::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -104,6 +106,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Snapshot => snapshot(&endpoints).await,
         Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
+        Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }

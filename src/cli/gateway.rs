@@ -70,6 +70,9 @@ pub(super) struct Arguments {
     /// Time for the head of a request to arrive, idle time before it included, milliseconds.
     #[arg(long, env = "QUORATE_GATEWAY_HEAD_TIMEOUT_MS", default_value_t = 95_000, value_parser = time())]
     head_timeout_ms: u64,
+    /// Time for a client to take anything of its answer before it is cut off, milliseconds.
+    #[arg(long, env = "QUORATE_GATEWAY_WRITE_TIMEOUT_MS", default_value_t = 20_000, value_parser = time())]
+    write_timeout_ms: u64,
     /// Time to finish accepted requests when stopping, milliseconds.
     #[arg(long, env = "QUORATE_GATEWAY_STOP_TIMEOUT_MS", default_value_t = 5_000, value_parser = time())]
     stop_timeout_ms: u64,
@@ -96,6 +99,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
     let limits = Limits {
         connections_max: arguments.connections_max,
         head_timeout: Duration::from_millis(arguments.head_timeout_ms),
+        write_timeout: Duration::from_millis(arguments.write_timeout_ms),
     };
     let (server, desk) = (Server::new(limits), Server::new(limits));
     let mut ports = Vec::new();

@@ -86,6 +86,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
             return Ok(ExitCode::SUCCESS);
         }
     };
+    broker.keep_events(config.events_kept);
     let stopping = Stopping::default();
     let observatory = Arc::new(Observatory::new(nodes));
     let ping: Arc<dyn HostPing> = Arc::<DockerRuntime>::clone(&docker);
@@ -135,8 +136,11 @@ fn serve(
     tls: &Tls,
 ) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
-    let limits =
-        Limits { connections_max: config.connections_max, head_timeout: config.head_timeout };
+    let limits = Limits {
+        connections_max: config.connections_max,
+        head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
+    };
     let server = Server::new(limits);
     let guard = guard(config);
     for (port, listener) in ports.into_iter().zip(&config.listeners) {

@@ -178,6 +178,12 @@ pub struct Layer {
     /// Time for the head of a request to arrive, idle time before it included, milliseconds.
     #[arg(long, env = "QUORATE_HEAD_TIMEOUT_MS", help_heading = "Clients")]
     pub head_timeout_ms: Option<u64>,
+    /// Time for a client to take anything of its answer before it is cut off, milliseconds.
+    #[arg(long, env = "QUORATE_WRITE_TIMEOUT_MS", help_heading = "Clients")]
+    pub write_timeout_ms: Option<u64>,
+    /// Most events kept for readers of the change feed.
+    #[arg(long, env = "QUORATE_EVENTS_KEPT", help_heading = "Clients")]
+    pub events_kept: Option<u64>,
     /// Time to finish accepted requests when stopping, milliseconds.
     #[arg(long, env = "QUORATE_STOP_TIMEOUT_MS", help_heading = "Clients")]
     pub stop_timeout_ms: Option<u64>,
@@ -322,6 +328,8 @@ impl Layer {
             requests_in_flight_max: Some(1_024),
             connections_max: Some(8_192),
             head_timeout_ms: Some(30_000),
+            write_timeout_ms: Some(20_000),
+            events_kept: Some(65_536),
             stop_timeout_ms: Some(5_000),
             proposals_in_flight_max: Some(2_048),
             proposal_bytes_in_flight_max: Some(256 * 1024 * 1024),

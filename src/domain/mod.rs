@@ -6,13 +6,21 @@
 
 mod action;
 pub mod cello;
+pub mod event;
 pub mod kvrocks;
 pub mod system;
 pub mod undermoon;
 
 use serde::{Deserialize, Serialize};
 
-use self::system::{access, audit};
+pub use self::event::Event;
+use self::{
+    event::Subject,
+    system::{
+        access::{self, Family},
+        audit,
+    },
+};
 
 /// What `apply` may know besides the state and the command. Equal on every replica.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +96,6 @@ impl Reply {
     }
 }
 
-/// A fact that followed from a command; feeds watchers of this replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The replicated settings of a family changed.
-    SettingsChanged,
-}
-
 /// One record of a snapshot. Variants are only ever appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -151,45 +152,60 @@ impl State {
         reply
     }
 
-    /// Applies one command; refusals are ordinary replies.
+    /// Applies one command; refusals are ordinary replies. What was carried out is told as events.
     pub fn apply(
         &mut self,
         context: &Context<'_>,
         command: Command,
         events: &mut Vec<Event>,
     ) -> Reply {
+        let mut tell = |family, subjects: Vec<Subject>| {
+            events.extend(subjects.into_iter().map(|subject| subject.event(family, context)));
+        };
         match command {
-            Command::System(command) => Reply::System(self.apply_system(context, command, events)),
+            Command::System(command) => {
+                let subject = command.subject();
+                let reply = self.apply_system(context, command);
+                tell(Family::Admin, reply.iter().map(|_| subject.clone()).collect());
+                Reply::System(reply)
+            }
             Command::Undermoon(command) => {
-                let changes_settings =
-                    matches!(command.action, undermoon::Action::ChangeSettings(_));
+                let subject = command.action.subject();
+                let before = undermoon::query::global_epoch(&self.undermoon);
                 let reply = self.undermoon.apply(context, command);
-                if changes_settings && reply.is_ok() {
-                    events.push(Event::SettingsChanged);
-                }
+                let is_changed = undermoon::query::global_epoch(&self.undermoon) != before;
+                tell(
+                    Family::Undermoon,
+                    match &reply {
+                        Ok(_) => vec![subject],
+                        // Some refusals change the state all the same (spec 1.7).
+                        Err(_) if is_changed => vec![Subject::whole("epoch_raised")],
+                        Err(_) => Vec::new(),
+                    },
+                );
                 Reply::Undermoon(reply)
             }
             Command::Kvrocks(command) => {
-                let changes_settings = matches!(command, kvrocks::Command::ChangeSettings(_));
+                let subject = command.subject();
                 let reply = self.kvrocks.apply(context, command);
-                if changes_settings && reply.is_ok() {
-                    events.push(Event::SettingsChanged);
-                }
+                tell(Family::Kvrocks, reply.iter().map(|_| subject.clone()).collect());
                 Reply::Kvrocks(reply)
             }
             Command::Cello(command) => {
-                let changes_settings = matches!(command, cello::Command::ChangeSettings(_));
+                let subject = command.subject();
                 let reply = self.cello.apply(context, command);
-                if changes_settings && reply.is_ok() {
-                    events.push(Event::SettingsChanged);
-                }
+                let subjects = reply.as_ref().map(|reply| reply.subjects(subject));
+                tell(Family::Cello, subjects.unwrap_or_default());
                 Reply::Cello(reply)
             }
             Command::Access(command) => {
                 if self.system.feature_level < system::FEATURE_LEVEL_ACCESS {
                     return Reply::Access(Err(access::Rejection::FeatureLevel));
                 }
-                Reply::Access(self.access.apply(context, command))
+                let subject = command.subject();
+                let reply = self.access.apply(context, command);
+                tell(Family::Admin, reply.iter().map(|_| subject.clone()).collect());
+                Reply::Access(reply)
             }
         }
     }
@@ -198,13 +214,11 @@ impl State {
         &mut self,
         context: &Context<'_>,
         command: system::Command,
-        events: &mut Vec<Event>,
     ) -> Result<system::Reply, system::Rejection> {
         match command {
             system::Command::Found { undermoon } => {
                 if self.system.found(context) {
                     self.undermoon.seed(&undermoon);
-                    events.push(Event::SettingsChanged);
                 }
                 Ok(system::Reply::Done)
             }

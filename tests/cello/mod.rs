@@ -79,7 +79,11 @@ impl Site {
                 unsafe_leader_restore: false,
             };
             let broker = Broker::start(config, Foundation::default()).await.unwrap();
-            let limits = Limits { connections_max: 64, head_timeout: Duration::from_secs(30) };
+            let limits = Limits {
+                connections_max: 64,
+                head_timeout: Duration::from_secs(30),
+                write_timeout: Duration::from_secs(20),
+            };
             let server = Server::new(limits);
             let port = server::bind(&place.client_addr).await.unwrap();
             let router = api::router(broker.clone(), settings(doors));

@@ -33,8 +33,8 @@ use tokio::{
 
 use self::core::Core;
 use crate::{
-    AppliedEvents, Machine, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
-    ReplicaId, Status, TransferError,
+    AppliedEvents, Compacted, EventPage, Machine, Proposal, ProposeError, Published, RawEntry,
+    ReadError, ReadMode, ReplicaId, Status, TransferError,
     storage::{identity::hex, state_digest},
 };
 
@@ -169,6 +169,26 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedEvents<M::Event>>> {
         self.core.board.subscribe()
+    }
+
+    /// What the entries from `from` on led to, as far as they are applied and kept here; about
+    /// `limit` events. Wait with [`Node::watch_applied`] for more.
+    ///
+    /// # Errors
+    /// [`Compacted`] if not everything from there on is kept.
+    pub fn events(&self, from: u64, limit: usize) -> Result<EventPage<M::Event>, Compacted> {
+        self.core.board.history().page(from, limit)
+    }
+
+    /// The first entry whose events are kept here, and the entry after the last applied one.
+    #[must_use]
+    pub fn event_bounds(&self) -> (u64, u64) {
+        self.core.board.history().bounds()
+    }
+
+    /// Keeps at most so many events from here on.
+    pub fn keep_events(&self, events_max: usize) {
+        self.core.board.history().keep(events_max);
     }
 
     /// What this replica says of itself and its peers.

@@ -14,7 +14,7 @@ use openraft::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Fatal, SnapshotFile, Snapshots};
+use super::{Fatal, SnapshotFile, Snapshots, history::History};
 use crate::{
     Machine,
     metrics::{APPLY_BATCH_ENTRIES, WINDOW_REQUESTS},
@@ -35,12 +35,14 @@ pub(crate) struct Board<M: Machine> {
     published: ArcSwap<Replicated<M>>,
     applied: watch::Sender<u64>,
     events: broadcast::Sender<Arc<AppliedEvents<M::Event>>>,
+    history: History<M::Event>,
 }
 
 impl<M: Machine> Board<M> {
     fn new(state: Replicated<M>) -> Self {
         Self {
             applied: watch::Sender::new(state.index()),
+            history: History::new(state.index()),
             published: ArcSwap::from_pointee(state),
             events: broadcast::Sender::new(EVENTS_KEPT),
         }
@@ -63,14 +65,30 @@ impl<M: Machine> Board<M> {
         self.events.subscribe()
     }
 
-    fn publish(&self, state: &Replicated<M>, events: Vec<M::Event>) {
+    /// What the last entries led to.
+    pub(crate) fn history(&self) -> &History<M::Event> {
+        &self.history
+    }
+
+    /// Events come with the index of their entry.
+    fn publish(&self, state: &Replicated<M>, events: Vec<(u64, M::Event)>) {
         let index = state.index();
         self.published.store(Arc::new(state.clone()));
+        // Before the index is told: whoever waits for it finds the events.
+        self.history.extend(index, events.iter().cloned());
         self.applied.send_replace(index);
         if !events.is_empty() {
+            let events = events.into_iter().map(|(_, event)| event).collect();
             // Nobody may be listening.
             drop(self.events.send(Arc::new(AppliedEvents { index, events })));
         }
+    }
+
+    /// Publishes a state that was not reached entry by entry.
+    fn replace(&self, state: &Replicated<M>) {
+        self.published.store(Arc::new(state.clone()));
+        self.history.reset(state.index());
+        self.applied.send_replace(state.index());
     }
 }
 
@@ -105,15 +123,18 @@ impl<M: Machine> MachineStore<M> {
         batch: Vec<Result<EntryResponder<TypeConfig>, io::Error>>,
     ) -> io::Result<()> {
         let mut events = Vec::new();
+        let mut of_entry = Vec::new();
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Outcome)> = Vec::new();
         #[allow(clippy::cast_precision_loss)]
         histogram!(APPLY_BATCH_ENTRIES).record(batch.len() as f64);
         for item in batch {
             let (entry, responder) = item?;
-            let outcome = self.state.apply_entry(&entry, &mut events).map_err(|error| {
+            let outcome = self.state.apply_entry(&entry, &mut of_entry).map_err(|error| {
                 self.fatal.raise(error.to_string());
                 io::Error::other(error)
             })?;
+            let index = self.state.index();
+            events.extend(of_entry.drain(..).map(|event| (index, event)));
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
         #[allow(clippy::cast_precision_loss)]
@@ -164,7 +185,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
     ) -> Result<(), io::Error> {
         let state = self.snapshots.install::<M>(meta, snapshot).await?;
         self.state = state.succeeding(&self.state);
-        self.board.publish(&self.state, Vec::new());
+        self.board.replace(&self.state);
         Ok(())
     }
 

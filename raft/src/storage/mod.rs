@@ -22,6 +22,7 @@ pub(crate) mod files;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod guards_test;
+pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod log;

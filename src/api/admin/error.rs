@@ -14,7 +14,10 @@ use serde_json::json;
 
 use crate::{
     api::{auth, limit::Refusal},
-    broker::{ProposeError, ReadError, engine::TransferError},
+    broker::{
+        ProposeError, ReadError,
+        engine::{Compacted, TransferError},
+    },
     domain::{system::access, undermoon::Rejection},
 };
 
@@ -42,6 +45,9 @@ pub(super) enum Failure {
     /// Leadership stays where it is.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// What was asked for is no longer kept.
+    #[error("{0}; read the state again and go on from the Quorate-Index of that answer plus one")]
+    Compacted(#[from] Compacted),
     /// The disk or the log could not do it.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -75,6 +81,7 @@ impl Failure {
             Self::Propose(ProposeError::Unknown { .. }) | Self::Read(ReadError::Timeout { .. }) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
+            Self::Compacted(_) => StatusCode::GONE,
             Self::Disk(_) | Self::Reply(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -99,6 +106,7 @@ impl Failure {
             Self::Read(ReadError::Stale { .. }) => "stale",
             Self::Read(ReadError::Timeout { .. }) => "timeout",
             Self::Transfer(_) => "not_transferred",
+            Self::Compacted(_) => "compacted",
             Self::Disk(_) | Self::Reply(_) => "internal",
         }
     }
@@ -106,6 +114,9 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        if let Self::Compacted(Compacted { oldest }) = self {
+            return compacted(oldest, &self.to_string());
+        }
         let mut response = answer(self.status(), self.code(), &self.to_string());
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, 1.into());
@@ -121,6 +132,12 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// Tells besides where what is kept begins.
+fn compacted(oldest: u64, message: &str) -> Response {
+    let error = json!({ "code": "compacted", "message": message, "oldest": oldest });
+    (StatusCode::GONE, Json(json!({ "error": error }))).into_response()
 }
 
 /// Every path below `/quorate` without a route.

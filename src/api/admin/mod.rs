@@ -5,6 +5,7 @@
 //! - `GET /metrics`: Prometheus text.
 //! - `GET /quorate/v1/status`, `/digest`, `/log?from=&to=`: what this replica knows and has.
 //! - `GET`, `PUT /quorate/v1/undermoon/settings`: replicated settings, changed through the log.
+//! - `GET /quorate/v1/events`: the change feed.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
 //! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
@@ -13,23 +14,19 @@
 
 mod audit;
 mod error;
+mod events;
 mod health;
 mod routes;
 mod tokens;
 mod wire;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     routing::{any, delete, get, post},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::Edge;
 
@@ -49,16 +46,20 @@ pub struct Settings {
 
 /// Set once, when the replica begins to stop.
 #[derive(Clone, Debug, Default)]
-pub struct Stopping(Arc<AtomicBool>);
+pub struct Stopping(CancellationToken);
 
 impl Stopping {
     /// From now on the replica is not ready.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.cancel();
     }
 
     fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_cancelled()
+    }
+
+    async fn wait(&self) {
+        self.0.cancelled().await;
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/status", get(routes::status))
         .route("/quorate/v1/digest", get(routes::digest))
         .route("/quorate/v1/log", get(routes::log))
+        .route("/quorate/v1/events", get(events::events))
         .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
         .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
         .route("/quorate/v1/snapshot", post(routes::snapshot))

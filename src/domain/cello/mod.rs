@@ -12,6 +12,7 @@
 mod apply;
 mod clusters;
 pub mod command;
+mod event;
 mod fill;
 #[cfg(test)]
 mod golden_test;

@@ -11,6 +11,7 @@ mod clusters;
 pub mod command;
 #[cfg(test)]
 mod damage_test;
+mod event;
 mod failover;
 #[cfg(test)]
 mod golden_test;

@@ -6,7 +6,7 @@
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Context;
+use crate::domain::{Context, event::Subject};
 
 /// Most tokens at a time.
 pub const TOKENS_MAX: usize = 10_000;
@@ -102,6 +102,19 @@ pub enum Command {
         /// Which.
         id: TokenId,
     },
+}
+
+impl Command {
+    /// What happened if this was carried out.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let (kind, id) = match self {
+            Self::CreateToken(token) => ("token_created", &token.id),
+            Self::RevokeToken { id } => ("token_revoked", id),
+        };
+        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        Subject::of(kind, &id)
+    }
 }
 
 /// The answer to a [`Command`].

@@ -6,7 +6,7 @@ pub mod audit;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, undermoon};
+use super::{Context, event::Subject, undermoon};
 
 /// Highest feature level this program knows.
 pub const FEATURE_LEVEL_MAX: u64 = 2;
@@ -38,6 +38,17 @@ pub enum Command {
         /// New level; at least the present one.
         level: u64,
     },
+}
+
+impl Command {
+    /// What happened if this was carried out.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Found { .. } => Subject::whole("founded"),
+            Self::RaiseFeatureLevel { .. } => Subject::whole("feature_level_raised"),
+        }
+    }
 }
 
 /// The answer to a system command.

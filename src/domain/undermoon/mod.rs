@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod document;
 mod epoch;
+mod event;
 mod failure;
 mod migration;
 pub mod name;
