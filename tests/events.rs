@@ -263,7 +263,7 @@ async fn all_families_tell_and_filters_choose() {
         let events = page["events"].as_array().unwrap();
         events.iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(kinds("family=admin").await, ["founded"]);
+    assert_eq!(kinds("family=admin").await, ["feature_level_raised", "founded"]);
     assert_eq!(kinds("family=undermoon").await, ["proxy_registered", "settings_changed"]);
     assert_eq!(kinds("family=kvrocks").await, ["namespace_created", "namespace_created"]);
     assert_eq!(kinds("object=rig").await, ["namespace_created"]);
