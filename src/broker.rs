@@ -3,6 +3,7 @@
 //! A [`Broker`] is one replica. Until that replica has caught up and the cluster is founded, it
 //! neither takes a proposal nor shows a state.
 
+mod archive;
 pub mod engine;
 mod founding;
 
@@ -18,7 +19,8 @@ use tokio::{
 pub use self::founding::Foundation;
 use self::{
     engine::{
-        Compacted, Digest, Leadership, RawEntry, ReplicaId, StartError, Status, TransferError,
+        ArchiveStream, Compacted, Digest, Leadership, RawEntry, ReplicaId, StartError, Status,
+        TransferError,
     },
     founding::Progress,
 };
@@ -272,6 +274,16 @@ impl Broker {
     /// If nothing has been applied yet, or the replica stops.
     pub async fn snapshot_now(&self) -> io::Result<u64> {
         self.node.snapshot_now().await
+    }
+
+    /// Begins to write a backup of the applied state; with every revision since the oldest snapshot
+    /// if `with_history`.
+    ///
+    /// # Errors
+    /// If nothing has been applied yet, or the replica is stopping.
+    pub async fn archive(&self, with_history: bool) -> io::Result<ArchiveStream> {
+        let about = archive::about(&self.latest());
+        self.node.archive(about, with_history).await
     }
 
     /// Resolves, with a message for the operator, if the replica cannot go on. The program must

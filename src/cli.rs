@@ -4,10 +4,13 @@
 //! - `dev`: a whole cluster on loopback, for trying out.
 //! - `gateway`: one address that is always alive, beside a client.
 //! - `ctl`: what an operator asks of a running replica, over its client port.
+//! - `inspect`: what lies on a stopped replica's disk and in a backup.
+//! - `recover`: founds a new cluster from what a lost one left.
 //! - `config`: explains a configuration.
 
 mod access;
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod ctl;
@@ -15,9 +18,11 @@ mod dev;
 mod events;
 mod gateway;
 mod gauges;
+mod inspect;
 mod kvrocks;
 pub mod output;
 mod pool;
+mod recover;
 mod serve;
 mod session;
 mod token;
@@ -47,6 +52,10 @@ enum Verb {
     Gateway(gateway::Arguments),
     /// Ask or tell a running replica something.
     Ctl(ctl::Arguments),
+    /// Show what lies on the disk of a stopped replica, or in a backup.
+    Inspect(inspect::Arguments),
+    /// Found a new cluster from a backup, or from the disk of a lost cluster's replica.
+    Recover(recover::Arguments),
     /// Explain a configuration.
     Config(check::Arguments),
 }
@@ -63,6 +72,8 @@ pub async fn run() -> Outcome {
         Verb::Dev(arguments) => dev::run(&arguments).await,
         Verb::Gateway(arguments) => gateway::run(&arguments).await,
         Verb::Ctl(arguments) => ctl::run(&arguments).await,
+        Verb::Inspect(arguments) => inspect::run(&arguments),
+        Verb::Recover(arguments) => recover::run(&arguments),
         Verb::Config(arguments) => check::run(&arguments, innermost(&matches)),
     }
 }

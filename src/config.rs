@@ -19,7 +19,7 @@ use clap::ArgMatches;
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
     broker::engine::{self, PeerConfig, PeerTls, SnapshotPolicy, Timers},
-    client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
+    client::{backup_dir::Keep, node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::{
         system::access::{Family, Role},
@@ -103,6 +103,15 @@ pub struct ClientLimits {
     pub in_flight_max: u32,
 }
 
+/// When a replica takes backups by itself, and which it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupSchedule {
+    /// Between two of them.
+    pub interval: Duration,
+    /// Which are kept.
+    pub keep: Keep,
+}
+
 /// Everything a replica needs to know, judged.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -158,6 +167,10 @@ pub struct Config {
     pub replica_addresses: Vec<String>,
     /// Metadata of the original broker to import when founding.
     pub import: Option<PathBuf>,
+    /// Where this replica keeps backups.
+    pub backup_dir: Option<PathBuf>,
+    /// When it takes them by itself, and which it keeps.
+    pub backup_schedule: Option<BackupSchedule>,
     /// TLS to Kvrocks nodes; none if absent.
     pub node_tls: Option<TlsFiles>,
     /// Certificates for Docker daemons that want TLS; none if absent.
@@ -265,6 +278,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     }
     let node_tls = node_tls(&layer, warnings)?;
     let docker_tls = docker_tls(&layer)?;
+    let backup_schedule = backup_schedule(&layer)?;
     Ok(Config {
         replica_id: cluster.replica_id,
         peers: cluster.peers,
@@ -298,6 +312,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         seed: seed(&layer)?,
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
+        backup_schedule,
+        backup_dir: layer.backup_dir,
         node_tls,
         docker_tls,
         log_level: given(layer.log_level, "log_level")?,
@@ -410,7 +426,10 @@ fn cluster(
 }
 
 /// Reads `ID=HOST:PORT[/CLIENT-URL]`.
-fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
+///
+/// # Errors
+/// [`ConfigError::Invalid`].
+pub fn peer(text: &str) -> Result<PeerConfig, ConfigError> {
     let shape =
         || invalid(format!("a peer is ID=HOST:PORT or ID=HOST:PORT/CLIENT-URL, not {text}"));
     let (id, rest) = text.split_once('=').ok_or_else(shape)?;
@@ -480,6 +499,23 @@ fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
         ),
         entries_kept: given(layer.snapshot_entries_kept, "snapshot_entries_kept")?,
     })
+}
+
+fn backup_schedule(layer: &Layer) -> Result<Option<BackupSchedule>, ConfigError> {
+    let interval_s = given(layer.backup_interval_s, "backup_interval_s")?;
+    if interval_s == 0 {
+        return Ok(None);
+    }
+    if layer.backup_dir.is_none() {
+        return Err(invalid("backup_interval_s needs backup_dir"));
+    }
+    let age_max_s = given(layer.backup_age_max_s, "backup_age_max_s")?;
+    let count = usize::try_from(given(layer.backups_max, "backups_max")?);
+    let keep = Keep {
+        count: count.map_err(|_| invalid("backups_max is too large"))?,
+        age_max: (age_max_s > 0).then(|| Duration::from_secs(age_max_s)),
+    };
+    Ok(Some(BackupSchedule { interval: Duration::from_secs(interval_s), keep }))
 }
 
 /// TLS to Kvrocks nodes is on or off for all of them.

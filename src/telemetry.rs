@@ -73,6 +73,11 @@ pub const SNAPSHOT_INDEX: &str = "quorate_snapshot_index";
 /// Gauge, seconds since this replica knew itself current.
 pub const STATE_AGE_SECONDS: &str = "quorate_state_age_seconds";
 
+/// Counter, scheduled backups; label `outcome`: `ok`, `failed`.
+pub const BACKUPS_TOTAL: &str = "quorate_backups_total";
+/// Gauge, seconds since the Unix epoch: when this replica took its last scheduled backup.
+pub const BACKUP_TAKEN_TIME_SECONDS: &str = "quorate_backup_taken_time_seconds";
+
 /// Gauge, Kvrocks nodes this replica probes.
 pub const KVROCKS_NODES: &str = "quorate_kvrocks_nodes";
 /// Gauge, Kvrocks nodes that did not answer the last probe.

@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// Record of a snapshot: position, membership, time and the like.
-const KIND_HEAD: u8 = 128;
+pub(crate) const KIND_HEAD: u8 = 128;
 /// Record of a snapshot: one remembered request.
-const KIND_ANSWERED: u8 = 129;
+pub(crate) const KIND_ANSWERED: u8 = 129;
 /// Kinds from here on are the engine's, those below the machine's.
 const KIND_ENGINE_MIN: u8 = 128;
 
@@ -71,14 +71,30 @@ pub(crate) struct ApplyError {
 
 /// The first record of a snapshot. Encoded with `postcard`: fields are never reordered.
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(crate) struct Head {
     /// Term, replica and index.
-    applied: Option<(u64, ReplicaId, u64)>,
-    membership: Vec<u8>,
-    time_ms: u64,
-    log_chain: [u8; 32],
+    pub(crate) applied: Option<(u64, ReplicaId, u64)>,
+    /// The membership in force, encoded.
+    pub(crate) membership: Vec<u8>,
+    /// Time of the last command.
+    pub(crate) time_ms: u64,
+    /// See [`Replicated::log_chain`].
+    pub(crate) log_chain: [u8; 32],
     window: WindowLimits,
-    answered: u64,
+    /// How many remembered requests follow.
+    pub(crate) answered: u64,
+}
+
+/// What changes when a state becomes the first one of a new cluster.
+pub(crate) struct Refounding {
+    /// The position it has from now on.
+    pub(crate) position: LogId,
+    /// The membership of the new cluster.
+    pub(crate) membership: StoredMembership,
+    /// Its time from now on.
+    pub(crate) time_ms: u64,
+    /// Where the new cluster's chain begins.
+    pub(crate) log_chain: [u8; 32],
 }
 
 impl<M> Replicated<M> {
@@ -148,6 +164,22 @@ impl<M: Machine> Replicated<M> {
     #[cfg(test)]
     pub(crate) fn accepting_gaps(self) -> Self {
         Self { accepts_gaps: true, ..self }
+    }
+
+    /// The first state of a new cluster; `change` is what the machine makes of it. Requests that
+    /// were answered stay answered.
+    pub(crate) fn refounded(&self, with: Refounding, change: impl FnOnce(&mut M)) -> Self {
+        let mut machine = self.machine.clone();
+        change(&mut machine);
+        Self {
+            machine,
+            applied: Some(with.position),
+            membership: Arc::new(with.membership),
+            time_ms: with.time_ms,
+            window: self.window.clone(),
+            log_chain: with.log_chain,
+            accepts_gaps: false,
+        }
     }
 
     /// Keeps what belongs to this replica's set-up when the state is replaced by a snapshot's.

@@ -1,8 +1,9 @@
 //! Asks replicas over their client port.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{fmt, io, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -62,6 +63,10 @@ impl Access {
 fn access() -> &'static Access {
     ACCESS.get_or_init(|| Access { http: Http::new(None), bearer: None })
 }
+/// Most bytes of a refusal.
+const REFUSAL_BYTES_MAX: usize = 1024 * 1024;
+/// Time for the next part of a long answer.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Why a replica did not answer as asked.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +201,31 @@ async fn exchange(
     let sent = sent.map_err(|error| unreachable(error.to_string()))?;
     let answered = access().http.send(sent, patience, ANSWER_BYTES_MAX).await;
     accept(endpoint, &answered.map_err(|error| unreachable(error.to_string()))?)
+}
+
+/// The bytes of an answer that says yes, as they come.
+pub(super) async fn download(
+    endpoint: &str,
+    path: &str,
+) -> Result<impl Stream<Item = io::Result<Bytes>> + Unpin + use<>, ClientError> {
+    let unreachable =
+        |reason: String| ClientError::Unreachable { endpoint: endpoint.to_owned(), reason };
+    let mut sent = hyper::Request::builder().uri(format!("{endpoint}{path}"));
+    if let Some(bearer) = &access().bearer {
+        sent = sent.header(AUTHORIZATION, bearer);
+    }
+    let sent = sent.body(Full::default()).map_err(|error| unreachable(error.to_string()))?;
+    let answered = access().http.open(sent, STALL).await;
+    let (head, mut chunks) = answered.map_err(|error| unreachable(error.to_string()))?;
+    if head.status.is_success() {
+        return Ok(chunks);
+    }
+    let mut body = Vec::new();
+    while let (Some(Ok(chunk)), true) = (chunks.next().await, body.len() < REFUSAL_BYTES_MAX) {
+        body.extend_from_slice(&chunk);
+    }
+    let refused = accept(endpoint, &Response::from_parts(head, Bytes::from(body)));
+    Err(refused.err().unwrap_or_else(|| unreachable("it said no without a reason".to_owned())))
 }
 
 fn accept(endpoint: &str, response: &Response<Bytes>) -> Result<String, ClientError> {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Outcome, access, audit,
+    Outcome, access, audit, backup,
     client::{self, RemoteStatus},
     events, kvrocks, output, pool, token,
 };
@@ -69,6 +69,8 @@ enum Verb {
     Audit(audit::Arguments),
     /// Show what happened, and with --follow what happens, in the order of the log.
     Events(events::Arguments),
+    /// Take, list, check and restore backups.
+    Backup(backup::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -107,6 +109,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
         Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
+        Verb::Backup(verb) => backup::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }

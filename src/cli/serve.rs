@@ -29,14 +29,14 @@ use crate::{
     },
     broker::{Broker, Foundation, engine::Role},
     client::{
-        host_ping::HostPing, node_pool::NodePool, node_tls::NodeTls,
+        backup_dir::BackupDir, host_ping::HostPing, node_pool::NodePool, node_tls::NodeTls,
         runtime::docker::DockerRuntime, service_probe::NetProbe,
     },
     config::{
-        self, Config,
+        self, BackupSchedule, Config,
         layer::{ConsistencyName, DoorsName, Layer, ProfileName},
     },
-    control::{self, Tools},
+    control::{self, Tools, backup::Schedule},
     domain::undermoon::document::Document,
     observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
@@ -91,11 +91,16 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let observatory = Arc::new(Observatory::new(nodes));
     let ping: Arc<dyn HostPing> = Arc::<DockerRuntime>::clone(&docker);
     let outward = (&observatory, &ping);
-    let server = serve(&config, &broker, ports, &stopping, outward, &tls);
+    let backups = config.backup_dir.clone().map(|path| Arc::new(BackupDir::new(path)));
+    let server = serve(&config, &broker, ports, (&stopping, &backups), outward, &tls);
     tokio::spawn(tls::keep_current(tls));
     tokio::spawn(gauges::keep(broker.clone()));
     let tools = Tools { observatory: Arc::clone(&observatory), runtime: docker, services };
     control::start(&broker, tools);
+    if let (Some(schedule), Some(backups)) = (config.backup_schedule, backups) {
+        let BackupSchedule { interval, keep } = schedule;
+        control::start_backups(&broker, Schedule { backups, interval, keep });
+    }
     tokio::spawn(observe::kvrocks::run(broker.clone(), Arc::clone(&observatory)));
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
@@ -131,7 +136,7 @@ fn serve(
     config: &Config,
     broker: &Broker,
     ports: Vec<TcpListener>,
-    stopping: &Stopping,
+    (stopping, backups): (&Stopping, &Option<Arc<BackupDir>>),
     (observatory, ping): (&Arc<Observatory>, &Arc<dyn HostPing>),
     tls: &Tls,
 ) -> Server {
@@ -162,7 +167,7 @@ fn serve(
                 doors: doors(listener.pool_doors),
                 ping: Some(Arc::clone(ping)),
             },
-            admin: api::admin::Settings { stopping: stopping.clone() },
+            admin: api::admin::Settings { stopping: stopping.clone(), backups: backups.clone() },
         };
         if let Ok(address) = port.local_addr() {
             let replica = config.replica_id;

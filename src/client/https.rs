@@ -12,9 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, Uri, http::response::Parts};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -88,6 +88,40 @@ impl Http {
         };
         timeout(patience, exchange).await.unwrap_or(Err(HttpError::Late(patience)))
     }
+
+    /// Sends a request and hands over the answer as it comes; `patience` is for its head, and for
+    /// each of its parts.
+    ///
+    /// # Errors
+    /// [`HttpError`]; whether the request arrived is not known then.
+    pub async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<(Parts, impl Stream<Item = io::Result<Bytes>> + Unpin + use<>), HttpError> {
+        let answered = timeout(patience, self.client.request(request)).await;
+        let response = answered.map_err(|_| HttpError::Late(patience))?;
+        let (head, body) = response.map_err(|error| deepest(&error))?.into_parts();
+        Ok((head, parts(body, patience)))
+    }
+}
+
+/// The parts of an answer; one that is late is an error, and the last.
+fn parts(
+    body: hyper::body::Incoming,
+    patience: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> + Unpin + use<> {
+    let chunks = Some(body.into_data_stream());
+    let next = move |chunks: Option<http_body_util::BodyDataStream<hyper::body::Incoming>>| async move {
+        let mut chunks = chunks?;
+        match timeout(patience, chunks.next()).await {
+            Err(_) => Some((Err(io::Error::other(HttpError::Late(patience))), None)),
+            Ok(None) => None,
+            Ok(Some(Err(error))) => Some((Err(io::Error::other(deepest(&error))), None)),
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
+        }
+    };
+    Box::pin(stream::unfold(chunks, next))
 }
 
 fn deepest(error: &(dyn Error + 'static)) -> HttpError {

@@ -207,6 +207,19 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_KEPT", help_heading = "Log")]
     pub snapshot_entries_kept: Option<u64>,
 
+    /// Where this replica keeps backups; none if not given.
+    #[arg(long, env = "QUORATE_BACKUP_DIR", help_heading = "Backups")]
+    pub backup_dir: Option<PathBuf>,
+    /// Seconds between two backups that this replica takes while it leads; 0 takes none.
+    #[arg(long, env = "QUORATE_BACKUP_INTERVAL_S", help_heading = "Backups")]
+    pub backup_interval_s: Option<u64>,
+    /// Most backups kept in the directory; 0 keeps any number.
+    #[arg(long, env = "QUORATE_BACKUPS_MAX", help_heading = "Backups")]
+    pub backups_max: Option<u64>,
+    /// Age at which a backup is removed, seconds; 0 keeps any age. The newest one always stays.
+    #[arg(long, env = "QUORATE_BACKUP_AGE_MAX_S", help_heading = "Backups")]
+    pub backup_age_max_s: Option<u64>,
+
     /// Seconds a failure report lives. Replicated: used once, when the cluster is founded; change
     /// it later with `quorate ctl settings set`. So are all options of this group up to
     /// --migration-scan-count.
@@ -337,6 +350,10 @@ impl Layer {
             snapshot_log_bytes_max: Some(64 * 1024 * 1024),
             snapshot_age_max_s: Some(3_600),
             snapshot_entries_kept: Some(20_000),
+            backup_dir: None,
+            backup_interval_s: Some(0),
+            backups_max: Some(48),
+            backup_age_max_s: Some(0),
             failure_ttl: Some(60),
             failure_quorum: Some(1),
             migration_limit: Some(1),

@@ -3,6 +3,7 @@
 //! A loop runs on every replica and acts only where its replica leads. It changes the state by
 //! commands alone, so that two of them acting at once, around a change of leader, do no harm.
 
+pub mod backup;
 mod cello;
 mod kvrocks;
 mod prune;
@@ -31,4 +32,9 @@ pub fn start(broker: &Broker, tools: Tools) {
     tokio::spawn(cello::run(broker.clone(), tools.runtime, tools.services));
     tokio::spawn(kvrocks::run(broker.clone(), tools.observatory));
     tokio::spawn(prune::run(broker.clone()));
+}
+
+/// Starts the loop that takes backups; ends with the runtime.
+pub fn start_backups(broker: &Broker, schedule: backup::Schedule) {
+    tokio::spawn(backup::run(broker.clone(), schedule));
 }

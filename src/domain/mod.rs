@@ -8,6 +8,7 @@ mod action;
 pub mod cello;
 pub mod event;
 pub mod kvrocks;
+pub mod recovery;
 pub mod system;
 pub mod undermoon;
 

@@ -9,6 +9,7 @@
 
 mod admission;
 mod age;
+mod archive;
 #[cfg(test)]
 mod cluster_test;
 pub(crate) mod core;
@@ -31,6 +32,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::archive::ArchiveStream;
 use self::core::Core;
 use crate::{
     AppliedEvents, Compacted, EventPage, Machine, Proposal, ProposeError, Published, RawEntry,
@@ -243,6 +245,16 @@ impl<M: Machine> Node<M> {
         let log = disk.map(|disk| disk.log.clone());
         let log = log.ok_or_else(|| io::Error::other("this replica has stopped"))?;
         log.raw_entries(from, to, limit).await
+    }
+
+    /// Begins to write an archive of the applied state; `about` is kept in it as it is. With
+    /// `with_history` it holds the oldest snapshot and every entry since, so that any state in
+    /// between can be had from it; without, the present state alone.
+    ///
+    /// # Errors
+    /// If nothing has been applied yet, or the replica is stopping.
+    pub async fn archive(&self, about: String, with_history: bool) -> io::Result<ArchiveStream> {
+        self.core.archive(about, with_history).await
     }
 
     /// Resolves, with a message for the operator, if the replica has stopped by itself. The

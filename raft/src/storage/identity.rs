@@ -9,7 +9,7 @@ use super::files::{create_dir, doing, read_if_there, write_whole};
 use crate::{Config, ReplicaId, StartError};
 
 /// Name of the identity file in the data directory.
-const IDENTITY_FILE: &str = "identity";
+pub(crate) const IDENTITY_FILE: &str = "identity";
 /// First bytes of an identity file.
 const MAGIC: &[u8; 8] = b"QUORATE\0";
 /// Version of everything below the data directory.
@@ -42,18 +42,10 @@ impl Identity {
     /// [`StartError::Foreign`] for the disk of another cluster or replica, [`StartError::Damaged`]
     /// for an identity that cannot be read or one that is missing beside data.
     pub(crate) fn claim(config: &Config) -> Result<Self, StartError> {
-        let path = config.data_dir.join(IDENTITY_FILE);
         let cluster = cluster_of(&config.cluster_token);
-        let Some(bytes) = read_if_there(&path).map_err(doing("reading", &path))? else {
-            return Self::stamp(config, cluster, &path);
+        let Some(found) = Self::read(&config.data_dir)? else {
+            return Self::stamp(config, cluster);
         };
-        let found = Self::decode(&bytes).map_err(|what| {
-            StartError::Damaged(format!(
-                "{} {what}: restore the file from a copy of this disk, or replace the replica \
-                 under a new id",
-                path.display()
-            ))
-        })?;
         if found.cluster != cluster || found.replica_id != config.replica_id {
             return Err(StartError::Foreign {
                 path: config.data_dir.clone(),
@@ -64,7 +56,48 @@ impl Identity {
         Ok(found)
     }
 
-    fn stamp(config: &Config, cluster: [u8; 16], path: &Path) -> Result<Self, StartError> {
+    /// Reads the identity of a data directory; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`StartError::Damaged`] for an identity that cannot be read.
+    pub(crate) fn read(data_dir: &Path) -> Result<Option<Self>, StartError> {
+        let path = data_dir.join(IDENTITY_FILE);
+        let Some(bytes) = read_if_there(&path).map_err(doing("reading", &path))? else {
+            return Ok(None);
+        };
+        let found = Self::decode(&bytes).map_err(|what| {
+            StartError::Damaged(format!(
+                "{} {what}: restore the file from a copy of this disk, or replace the replica \
+                 under a new id",
+                path.display()
+            ))
+        })?;
+        Ok(Some(found))
+    }
+
+    /// An identity for a disk that never was: the incarnation is drawn now.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] if the system gives no random bits.
+    pub(crate) fn draw(cluster: [u8; 16], replica_id: ReplicaId) -> Result<Self, StartError> {
+        let mut incarnation = [0; 16];
+        rand::rngs::OsRng.try_fill_bytes(&mut incarnation).map_err(|error| StartError::Io {
+            doing: "drawing the random bits that name the disk failed".to_owned(),
+            source: std::io::Error::other(error),
+        })?;
+        Ok(Self { cluster, replica_id, incarnation })
+    }
+
+    /// Writes the identity into a data directory, durably.
+    ///
+    /// # Errors
+    /// [`StartError::Io`].
+    pub(crate) fn write(&self, data_dir: &Path) -> Result<(), StartError> {
+        let path = data_dir.join(IDENTITY_FILE);
+        write_whole(&path, &self.encode()).map_err(doing("writing", &path))
+    }
+
+    fn stamp(config: &Config, cluster: [u8; 16]) -> Result<Self, StartError> {
         if let Some(stray) = first_data(&config.data_dir) {
             return Err(StartError::Damaged(format!(
                 "{} has {stray} but no identity file: this is not a data directory, or it lost \
@@ -72,13 +105,8 @@ impl Identity {
                 config.data_dir.display()
             )));
         }
-        let mut incarnation = [0; 16];
-        rand::rngs::OsRng.try_fill_bytes(&mut incarnation).map_err(|error| StartError::Io {
-            doing: "drawing the random bits that name the disk failed".to_owned(),
-            source: std::io::Error::other(error),
-        })?;
-        let identity = Self { cluster, replica_id: config.replica_id, incarnation };
-        write_whole(path, &identity.encode()).map_err(doing("writing", path))?;
+        let identity = Self::draw(cluster, config.replica_id)?;
+        identity.write(&config.data_dir)?;
         Ok(identity)
     }
 
@@ -147,5 +175,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Names a file that only a used data directory has.
 fn first_data(data_dir: &Path) -> Option<&'static str> {
-    ["raft", "mark", "snap", "recv"].into_iter().find(|name| data_dir.join(name).exists())
+    ["raft", "mark", "snap", "recv", "recovery"]
+        .into_iter()
+        .find(|name| data_dir.join(name).exists())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::Path,
 };
 
@@ -31,10 +32,28 @@ impl DirLock {
             .truncate(false)
             .open(&path)
             .map_err(doing("opening", &path))?;
+        Self::lock(file, data_dir, &path)
+    }
+
+    /// Takes the lock of a directory without writing to it; `None` if no process ever locked it,
+    /// as in a copy.
+    ///
+    /// # Errors
+    /// [`StartError::Locked`] if another process holds it.
+    pub(crate) fn take_existing(data_dir: &Path) -> Result<Option<Self>, StartError> {
+        let path = data_dir.join(LOCK_FILE);
+        match File::open(&path) {
+            Ok(file) => Self::lock(file, data_dir, &path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(doing("opening", &path)(error)),
+        }
+    }
+
+    fn lock(file: File, data_dir: &Path, path: &Path) -> Result<Self, StartError> {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StartError::Locked(data_dir.to_owned())),
-            Err(TryLockError::Error(source)) => Err(doing("locking", &path)(source)),
+            Err(TryLockError::Error(source)) => Err(doing("locking", path)(source)),
         }
     }
 }
@@ -51,5 +70,16 @@ mod tests {
         assert!(matches!(refused, StartError::Locked(path) if path == dir.path()));
         drop(first);
         DirLock::take(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn readers_are_kept_away_too_and_leave_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(DirLock::take_existing(dir.path()).expect("free").is_none());
+        assert!(!dir.path().join(LOCK_FILE).exists());
+        let first = DirLock::take(dir.path()).expect("free");
+        DirLock::take_existing(dir.path()).expect_err("held");
+        drop(first);
+        assert!(DirLock::take_existing(dir.path()).expect("free").is_some());
     }
 }

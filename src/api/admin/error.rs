@@ -51,6 +51,15 @@ pub(super) enum Failure {
     /// The disk or the log could not do it.
     #[error(transparent)]
     Disk(#[from] io::Error),
+    /// This replica keeps no backups.
+    #[error(
+        "this replica has no backup_dir in its configuration; set it, or have the backup sent with \
+         `quorate ctl backup create --to FILE`"
+    )]
+    NoBackupDir,
+    /// One at a time.
+    #[error("this replica is writing a backup already; try again when it is done")]
+    BackupUnderWay,
     /// The answer has another kind than the command.
     #[error("unexpected reply: {0}")]
     Reply(String),
@@ -73,6 +82,8 @@ impl Failure {
             Self::Rejected(_)
             | Self::Access(_)
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
+            | Self::NoBackupDir
+            | Self::BackupUnderWay
             | Self::Transfer(_) => StatusCode::CONFLICT,
             Self::Propose(ProposeError::NotAccepted { .. })
             | Self::Read(ReadError::NotReady | ReadError::Stale { .. }) => {
@@ -107,6 +118,8 @@ impl Failure {
             Self::Read(ReadError::Timeout { .. }) => "timeout",
             Self::Transfer(_) => "not_transferred",
             Self::Compacted(_) => "compacted",
+            Self::NoBackupDir => "no_backup_dir",
+            Self::BackupUnderWay => "backup_under_way",
             Self::Disk(_) | Self::Reply(_) => "internal",
         }
     }

@@ -9,10 +9,13 @@
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
 //! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
+//! - `GET /quorate/v1/backup`: a backup, as it comes; `POST`, `GET /quorate/v1/backups`: those in
+//!   this replica's own directory.
 //!
 //! Errors are `{"error":{"code","message"}}`.
 
 mod audit;
+mod backup;
 mod error;
 mod events;
 mod health;
@@ -29,6 +32,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use super::Edge;
+use crate::client::backup_dir::BackupDir;
 
 /// Name of the family, in request ids and logs.
 const FAMILY: &str = "admin";
@@ -42,6 +46,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Whether the replica is stopping; shared by all listeners.
     pub stopping: Stopping,
+    /// Where this replica keeps backups, if anywhere.
+    pub backups: Option<Arc<BackupDir>>,
 }
 
 /// Set once, when the replica begins to stop.
@@ -79,6 +85,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/quorate/v1/tokens/{id}", delete(tokens::revoke))
         .route("/quorate/v1/audit", get(audit::range))
+        .route("/quorate/v1/backup", get(backup::stream))
+        .route("/quorate/v1/backups", get(backup::list).post(backup::create))
         .route("/quorate/{*path}", any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
         .with_state(edge)

@@ -63,6 +63,9 @@ pub(super) struct Records<'a> {
     pub(super) has_cluster: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether a host has a record, or waits to be cleaned up.
     pub(super) has_host: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether this state can know what was made for an intent: a lost cluster's last ones it
+    /// cannot, and users may be working with what they left.
+    pub(super) may_sweep: &'a (dyn Fn(u64) -> bool + Sync),
 }
 
 /// Those of this installation's containers on a host that no record owns, nor will (spec 6.4). What
@@ -74,6 +77,7 @@ pub(super) fn orphans<'a>(found: &'a [Container], records: &Records<'_>) -> Vec<
         let is_here = host == records.host_id || !(records.has_host)(host);
         is_here
             && op_of(container) <= records.index
+            && (records.may_sweep)(op_of(container))
             && !(records.has_cluster)(container.label(render::CLUSTER))
     };
     found.iter().filter(is_orphan).collect()
@@ -137,11 +141,13 @@ mod tests {
             host_id: "here",
             has_cluster: &|id| id == "kept",
             has_host: &|id| id == "here" || id == "there",
+            may_sweep: &|op| op != 7,
         };
         for (host, cluster, op, is_orphan) in [
             ("here", "kept", "4", false),
             ("here", "gone", "4", true),
             ("here", "gone", "10", true),
+            ("here", "gone", "7", false),
             ("here", "later", "11", false),
             ("there", "gone", "4", false),
             ("forgotten", "gone", "4", true),

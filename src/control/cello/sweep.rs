@@ -35,6 +35,7 @@ async fn remove_orphans(desk: &Desk, host: &Host, time: Duration) -> Result<usiz
         host_id: &host.id,
         has_cluster: &|id| query::cluster(&state, id).is_some(),
         has_host: &|id| effect::has_host(&state, id),
+        may_sweep: &|op| query::may_sweep(&state, op),
     };
     let orphans = plan::orphans(&found, &records);
     for orphan in &orphans {

@@ -43,5 +43,5 @@ pub use command::Command;
 pub use model::ClusterType;
 pub use reject::Rejection;
 pub use reply::Reply;
-pub use state::State;
+pub use state::{LostOps, State};
 pub use template::Template;

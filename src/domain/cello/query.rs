@@ -117,6 +117,13 @@ pub fn kept(state: &State, host_id: &str) -> BTreeSet<String> {
     state.clusters_of(host_id).map(|cluster| cluster.id.clone()).collect()
 }
 
+/// Whether a container that was made for an intent may be swept once no record owns it: not if the
+/// intent is one of a lost cluster that this state has never seen. See [`LostOps`](super::LostOps).
+#[must_use]
+pub fn may_sweep(state: &State, op: u64) -> bool {
+    !state.lost.iter().any(|lost| lost.after < op && op <= lost.upto)
+}
+
 /// Id of this installation, 32 hexadecimal digits; `None` before there ever was a host.
 #[must_use]
 pub fn installation(state: &State) -> Option<String> {

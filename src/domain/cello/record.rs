@@ -6,7 +6,7 @@ use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    State,
+    LostOps, State,
     model::{Cluster, Host},
     settings::Settings,
     template::Template,
@@ -24,6 +24,7 @@ enum Content {
     Cluster(Arc<Cluster>),
     Released(Arc<Cluster>),
     Departed(Arc<Host>),
+    Lost(LostOps),
 }
 
 /// A record contradicts those before it.
@@ -45,7 +46,8 @@ impl State {
         let released = self.released.iter().cloned().map(Content::Released);
         let departed = self.departed.iter().cloned().map(Content::Departed);
         let contents = std::iter::once(head).chain(templates).chain(hosts).chain(clusters);
-        contents.chain(released).chain(departed).map(Record)
+        let lost = self.lost.iter().copied().map(Content::Lost);
+        contents.chain(released).chain(departed).chain(lost).map(Record)
     }
 
     /// Adds a record of [`State::records`] to a state that began as the default one.
@@ -73,6 +75,7 @@ impl State {
             Content::Cluster(cluster) => self.put_cluster(Cluster::clone(&cluster)),
             Content::Released(cluster) => self.released.push_back(cluster),
             Content::Departed(host) => self.departed.push_back(host),
+            Content::Lost(lost) => self.lost.push_back(lost),
         }
         Ok(())
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
+use serde::{Deserialize, Serialize};
 
 use super::{
     ClusterType, Rejection,
-    model::{Cluster, Host},
+    model::{Cluster, Host, Task},
     settings::Settings,
     template::Template,
 };
@@ -35,6 +36,19 @@ pub struct State {
     pub(super) released: Vector<Arc<Cluster>>,
     /// Hosts that are forgotten but for what is left on them, oldest first.
     pub(super) departed: Vector<Arc<Host>>,
+    /// Left out by recoveries, oldest first.
+    pub(super) lost: Vector<LostOps>,
+}
+
+/// Log indexes between a state that outlived its cluster and the first one of the cluster that went
+/// on from it. Containers that bear one of them as their `op` were made by the lost cluster, for
+/// records that this state has never seen; users may be working with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostOps {
+    /// Index of the state.
+    pub after: u64,
+    /// Last index that was left out.
+    pub upto: u64,
 }
 
 impl Default for State {
@@ -51,11 +65,38 @@ impl Default for State {
             by_host: OrdMap::new(),
             released: Vector::new(),
             departed: Vector::new(),
+            lost: Vector::new(),
         }
     }
 }
 
 impl State {
+    /// After a recovery: whatever was made for an intent within these indexes is left alone by every
+    /// sweep from now on. Tasks that are not over begin anew under the index after them: the lost
+    /// cluster may have begun on one again under a later `op` than this state has, and what bears a
+    /// later `op` than its task is somebody else's.
+    pub fn leave_out(&mut self, lost: LostOps) {
+        self.lost.push_back(lost);
+        let op = lost.upto.saturating_add(1);
+        let renewed = |task: &Option<Task>| task.clone().map(|task| Task { op, ..task });
+        let clusters: Vec<_> =
+            self.clusters.values().filter(|c| c.task.is_some()).cloned().collect();
+        for cluster in clusters {
+            let task = renewed(&cluster.task);
+            self.put_cluster(Cluster { op, task, ..Cluster::clone(&cluster) });
+        }
+        let hosts: Vec<_> =
+            self.hosts.values().filter(|host| host.task.is_some()).cloned().collect();
+        for host in hosts {
+            let task = renewed(&host.task);
+            self.put_host(Host { task, ..Host::clone(&host) });
+        }
+        for host in self.departed.iter_mut().filter(|host| host.task.is_some()) {
+            let task = renewed(&host.task);
+            Arc::make_mut(host).task = task;
+        }
+    }
+
     pub(super) fn host(&self, id: &str) -> Result<&Arc<Host>, Rejection> {
         let seq = self.host_ids.get(id).ok_or(Rejection::HostNotFound)?;
         self.hosts.get(seq).ok_or(Rejection::HostNotFound)

@@ -2,12 +2,23 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// A password. `Debug` shows dots; nothing else prints it by accident.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What stands for a password in what people read.
+const HIDDEN: &str = "******";
+
+/// A password. `Debug` and every encoding for people show dots; entries and snapshots, whose
+/// encoding is not for people, have it as it is.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_hidden = serializer.is_human_readable() && !self.0.is_empty();
+        serializer.serialize_str(if is_hidden { HIDDEN } else { &self.0 })
+    }
+}
 
 impl Secret {
     /// Takes a password; empty means none.
@@ -32,5 +43,21 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "Secret()" } else { "Secret(…)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_people_do_not_read_has_it() {
+        let secret = Secret::new("word");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"******\"");
+        assert_eq!(serde_json::to_string(&Secret::default()).unwrap(), "\"\"");
+        assert!(!format!("{secret:?}").contains("word"));
+        let bytes = postcard::to_stdvec(&secret).unwrap();
+        assert_eq!(bytes, postcard::to_stdvec("word").unwrap());
+        assert_eq!(postcard::from_bytes::<Secret>(&bytes).unwrap(), secret);
     }
 }

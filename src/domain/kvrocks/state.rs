@@ -11,6 +11,10 @@ use super::{
     settings::Settings,
 };
 
+/// Highest version that a recovery gives: nodes count in signed numbers, and what is left above is
+/// room for some four billion changes.
+const VERSION_MAX: u64 = i64::MAX as u64 - u32::MAX as u64;
+
 /// Clusters of one namespace, by name.
 pub(super) type Namespace = OrdMap<String, Arc<Cluster>>;
 
@@ -45,6 +49,24 @@ impl State {
         let clusters = self.namespaces.entry(key.namespace.clone()).or_default();
         let old = clusters.insert(key.name.clone(), Arc::new(cluster));
         self.forget_reports(old.as_deref());
+    }
+
+    /// After a recovery: past every version that the lost controller can have pushed, on the
+    /// assumption that it raised each no more than `distance` times after this state, so that nodes
+    /// take what is pushed from now on. What its replicas saw of the nodes is forgotten: nothing
+    /// is to be failed over because of an old view.
+    pub fn move_clocks(&mut self, distance: u64) {
+        let names: Vec<String> = self.namespaces.keys().cloned().collect();
+        for name in names {
+            let Some(clusters) = self.namespaces.get_mut(&name) else { continue };
+            let keys: Vec<String> = clusters.keys().cloned().collect();
+            for key in keys {
+                let Some(cluster) = clusters.get_mut(&key) else { continue };
+                let moved = cluster.version.saturating_add(distance).min(VERSION_MAX);
+                Arc::make_mut(cluster).version = moved.max(cluster.version);
+            }
+        }
+        self.observers = OrdMap::new();
     }
 
     /// Takes a cluster out.

@@ -35,6 +35,14 @@ impl State {
         Reply::Done
     }
 
+    /// After a recovery: past everything that the lost cluster can have shown to any proxy, on the
+    /// assumption that it raised the epoch no more than `distance` times after this state. Nobody
+    /// scales any more.
+    pub fn move_clocks(&mut self, distance: u64) {
+        self.scale_lease = None;
+        self.recover_epoch(self.global_epoch.saturating_add(distance).saturating_sub(2));
+    }
+
     /// Route 3. An equal epoch is taken, as the original's own replication relies on it, but not
     /// with other content than proxies have been shown at that epoch (spec 8.6).
     pub(super) fn restore(&mut self, document: &Document) -> Result<Reply, Rejection> {

@@ -37,11 +37,16 @@ pub(crate) fn refuse(place: &str, what: impl std::fmt::Display) -> StartError {
 
 /// A log that was opened but not checked yet.
 pub(crate) struct Found {
-    db: LogDb,
-    mark: Mark,
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    committed: Option<LogId>,
+    /// The database.
+    pub(crate) db: LogDb,
+    /// See [`Mark`].
+    pub(crate) mark: Mark,
+    /// The last vote.
+    pub(crate) vote: Option<Vote>,
+    /// The last position that is no longer in the log.
+    pub(crate) purged: Option<LogId>,
+    /// How far entries were known to be committed.
+    pub(crate) committed: Option<LogId>,
     /// The record of the snapshots that are kept, encoded.
     pub(crate) snapshot: Option<Vec<u8>>,
     place: String,
@@ -96,6 +101,31 @@ impl Found {
             }
             None => found(&mut db, mark, data_dir, identity)?,
         };
+        Self::read(db, mark, place)
+    }
+
+    /// Opens a database and a mark that are there, and changes neither.
+    ///
+    /// # Errors
+    /// [`StartError::Damaged`] if one of them is gone, unreadable, or another disk's.
+    pub(crate) fn open_read_only(data_dir: &Path, identity: &Identity) -> Result<Self, StartError> {
+        let path = data_dir.join(DB_DIR);
+        let place = path.display().to_string();
+        if !path.join("CURRENT").exists() {
+            return Err(refuse(&place, "there is no database of the log"));
+        }
+        let mark = Mark::open_read_only(data_dir).map_err(|error| refuse(&place, error))?;
+        let db = LogDb::open_read_only(&path).map_err(|error| open_failed(&place, error))?;
+        let format = db.meta(META_FORMAT).map_err(|error| refuse(&place, error))?;
+        let Some(format) = format else {
+            return Err(refuse(&place, "the database of the log is empty"));
+        };
+        judge_format(&format, identity, &place)?;
+        let mark = mark.ok_or_else(|| refuse(&place, "the file `mark` beside the log is gone"))?;
+        Self::read(db, mark, place)
+    }
+
+    fn read(db: LogDb, mark: Mark, place: String) -> Result<Self, StartError> {
         let read = |key| db.meta(key).map_err(|error| refuse(&place, error));
         let log_id = |key| -> Result<Option<LogId>, StartError> {
             let bytes = read(key)?;
@@ -119,6 +149,13 @@ impl Found {
     /// # Errors
     /// [`StartError::Damaged`].
     pub(crate) fn check(self, snapshot: Option<&LogId>) -> Result<Checked, StartError> {
+        let tail = self.verify(snapshot)?;
+        let Self { db, mark, vote, committed, place, .. } = self;
+        Ok(Checked { db, mark, tail, vote, committed, place })
+    }
+
+    /// As [`Found::check`]; returns the end of the log.
+    pub(crate) fn verify(&self, snapshot: Option<&LogId>) -> Result<Tail, StartError> {
         let place = self.place.as_str();
         self.check_purged(snapshot)?;
         let tail = self.read_tail()?;
@@ -154,8 +191,7 @@ impl Found {
                 ));
             }
         }
-        let Self { db, mark, vote, committed, place, .. } = self;
-        Ok(Checked { db, mark, tail, vote, committed, place })
+        Ok(tail)
     }
 
     fn check_purged(&self, snapshot: Option<&LogId>) -> Result<(), StartError> {
@@ -236,6 +272,19 @@ fn check_format(
     identity: &Identity,
     place: &str,
 ) -> Result<Mark, StartError> {
+    judge_format(format, identity, place)?;
+    let mut mark = mark.ok_or_else(|| refuse(place, "the file `mark` beside the log is gone"))?;
+    if !mark.record().is_founded {
+        // The first start was cut off between the database and the mark.
+        mark.found().map_err(|source| StartError::Io {
+            doing: format!("writing the mark beside {place} failed"),
+            source,
+        })?;
+    }
+    Ok(mark)
+}
+
+fn judge_format(format: &[u8], identity: &Identity, place: &str) -> Result<(), StartError> {
     match format.split_first() {
         Some((&LOG_FORMAT, incarnation)) if incarnation == identity.incarnation => {}
         Some((&LOG_FORMAT, _)) => {
@@ -249,15 +298,7 @@ fn check_format(
         }
         None => return Err(refuse(place, "the log does not say what format it has")),
     }
-    let mut mark = mark.ok_or_else(|| refuse(place, "the file `mark` beside the log is gone"))?;
-    if !mark.record().is_founded {
-        // The first start was cut off between the database and the mark.
-        mark.found().map_err(|source| StartError::Io {
-            doing: format!("writing the mark beside {place} failed"),
-            source,
-        })?;
-    }
-    Ok(mark)
+    Ok(())
 }
 
 fn open_failed(place: &str, error: io::Error) -> StartError {

@@ -43,8 +43,17 @@ impl Mark {
     /// # Errors
     /// `InvalidData` if it cannot be understood.
     pub(crate) fn open(data_dir: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(data_dir, OpenOptions::new().read(true).write(true))
+    }
+
+    /// As [`Mark::open`], without the right to change the file.
+    pub(crate) fn open_read_only(data_dir: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(data_dir, OpenOptions::new().read(true))
+    }
+
+    fn open_with(data_dir: &Path, options: &OpenOptions) -> io::Result<Option<Self>> {
         let path = data_dir.join(MARK_FILE);
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+        let file = match options.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

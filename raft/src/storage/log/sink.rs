@@ -75,6 +75,16 @@ impl LogDb {
         Ok(Self { db: Arc::new(db) })
     }
 
+    /// Opens a database that is there, without changing a byte of it.
+    pub(crate) fn open_read_only(path: &Path) -> io::Result<Self> {
+        let mut options = db_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        let families = [(CF_LOG, log_options()), (CF_META, meta_options())];
+        let db = DB::open_cf_with_opts_for_read_only(&options, path, families, false);
+        Ok(Self { db: Arc::new(db.map_err(io::Error::other)?) })
+    }
+
     /// Reads something about the log.
     pub(crate) fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
         self.db.get_cf(self.family(CF_META)?, key).map_err(io::Error::other)

@@ -162,6 +162,14 @@ impl LogStore {
         entries.iter().map(RawEntry::of).collect()
     }
 
+    /// Entries of `[from, to)`; all of them, or an error.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or no longer has the entries.
+    pub(crate) async fn whole_entries(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+        self.read(from, to, None).await
+    }
+
     /// Stores which snapshots are kept, durably. `covers` is the position a received snapshot
     /// reaches; a log that ends before it is purged up to it in the same write, so that no crash
     /// leaves a log that ends before its snapshot.
@@ -434,7 +442,7 @@ impl LogStore {
 }
 
 impl RawEntry {
-    fn of(entry: &Entry) -> io::Result<Self> {
+    pub(crate) fn of(entry: &Entry) -> io::Result<Self> {
         let (kind, payload) = payload_of(entry)?;
         let (term, leader) = term_and_node(&entry.log_id);
         Ok(Self { index: entry.log_id.index(), term, leader, kind, payload })

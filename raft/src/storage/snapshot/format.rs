@@ -11,10 +11,19 @@ use sha2::{Digest, Sha256};
 
 use crate::{RecordSink, RecordSource, storage::wire::damaged};
 
-/// First bytes of a snapshot.
-const MAGIC: &[u8; 6] = b"QSNAP\0";
-/// Version of the layout.
-const FORMAT: u16 = 1;
+/// What tells one kind of record file from another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// First bytes.
+    pub(crate) magic: &'static [u8; 6],
+    /// Version of the layout.
+    pub(crate) format: u16,
+    /// What people call it.
+    pub(crate) noun: &'static str,
+}
+
+/// A snapshot.
+pub(crate) const SNAPSHOT: Shape = Shape { magic: b"QSNAP\0", format: 1, noun: "snapshot" };
 /// Kind of the last record.
 const KIND_TRAILER: u8 = 255;
 /// Most bytes of one record.
@@ -36,9 +45,14 @@ pub(crate) struct SnapshotWriter<W> {
 impl<W: Write> SnapshotWriter<W> {
     /// Begins a snapshot.
     pub(crate) fn begin(out: W) -> io::Result<Self> {
+        Self::begin_as(&SNAPSHOT, out)
+    }
+
+    /// Begins another file of records.
+    pub(crate) fn begin_as(shape: &Shape, out: W) -> io::Result<Self> {
         let mut writer = Self { out, hash: Sha256::new(), bytes: 0, records: 0 };
-        writer.write(MAGIC)?;
-        writer.write(&FORMAT.to_le_bytes())?;
+        writer.write(shape.magic)?;
+        writer.write(&shape.format.to_le_bytes())?;
         Ok(writer)
     }
 
@@ -98,6 +112,7 @@ pub(crate) struct Finished<W> {
 
 /// Reads the records of a snapshot, checking each.
 pub(crate) struct SnapshotReader<R> {
+    noun: &'static str,
     input: BufReader<R>,
     hash: Sha256,
     bytes: u64,
@@ -111,7 +126,17 @@ impl<R: Read> SnapshotReader<R> {
     /// # Errors
     /// `InvalidData` if it is none, or of another format.
     pub(crate) fn begin(input: R) -> io::Result<Self> {
+        Self::begin_as(&SNAPSHOT, input)
+    }
+
+    /// Begins to read another file of records.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is not of that kind, or of another format.
+    pub(crate) fn begin_as(shape: &Shape, input: R) -> io::Result<Self> {
+        let noun = shape.noun;
         let mut reader = Self {
+            noun,
             input: BufReader::with_capacity(READ_BYTES, input),
             hash: Sha256::new(),
             bytes: 0,
@@ -120,13 +145,14 @@ impl<R: Read> SnapshotReader<R> {
         };
         let mut head = [0; 8];
         reader.read(&mut head)?;
-        if &head[..6] != MAGIC {
-            return Err(damaged("this is not a snapshot"));
+        if &head[..6] != shape.magic {
+            return Err(damaged(format!("this is not a {noun}")));
         }
         let format = u16::from_le_bytes([head[6], head[7]]);
-        if format != FORMAT {
+        if format != shape.format {
             return Err(damaged(format!(
-                "the snapshot has format {format}, this program knows {FORMAT}"
+                "the {noun} has format {format}, this program knows {}",
+                shape.format
             )));
         }
         Ok(reader)
@@ -138,7 +164,7 @@ impl<R: Read> SnapshotReader<R> {
     /// `InvalidData` if records are left.
     pub(crate) fn finish(mut self) -> io::Result<(u64, FileDigest)> {
         if !self.is_at_end && self.next_record()?.is_some() {
-            return Err(damaged("the snapshot has records nobody read"));
+            return Err(damaged(format!("the {} has records nobody read", self.noun)));
         }
         Ok((self.bytes, self.hash.finalize().into()))
     }
@@ -147,18 +173,22 @@ impl<R: Read> SnapshotReader<R> {
         let mut wanted = self.records.to_le_bytes().to_vec();
         wanted.extend_from_slice(&state);
         if trailer != wanted {
-            return Err(damaged("the snapshot is damaged (its digest does not hold)"));
+            return Err(damaged(format!(
+                "the {} is damaged (its digest does not hold)",
+                self.noun
+            )));
         }
         if self.input.read(&mut [0; 1])? != 0 {
-            return Err(damaged("something follows the end of the snapshot"));
+            return Err(damaged(format!("something follows the end of the {}", self.noun)));
         }
         self.is_at_end = true;
         Ok(())
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let noun = self.noun;
         self.input.read_exact(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => damaged("the snapshot is cut off"),
+            io::ErrorKind::UnexpectedEof => damaged(format!("the {noun} is cut off")),
             _ => error,
         })?;
         self.hash.update(&*bytes);
@@ -178,16 +208,17 @@ impl<R: Read> RecordSource for SnapshotReader<R> {
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > RECORD_BYTES_MAX {
-            return Err(damaged(format!("a record of the snapshot claims {length} bytes")));
+            return Err(damaged(format!("a record of the {} claims {length} bytes", self.noun)));
         }
         let mut bytes = vec![0; length];
         self.read(&mut bytes)?;
         let mut sum = [0; 4];
         self.read(&mut sum)?;
         if u32::from_le_bytes(sum) != crc32c::crc32c_append(crc32c::crc32c(&head), &bytes) {
-            return Err(damaged(
-                "a record of the snapshot is damaged (its checksum does not hold)",
-            ));
+            return Err(damaged(format!(
+                "a record of the {} is damaged (its checksum does not hold)",
+                self.noun
+            )));
         }
         if head[0] == KIND_TRAILER {
             self.end(&bytes, state)?;

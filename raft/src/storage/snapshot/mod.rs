@@ -39,9 +39,9 @@ use crate::{
 };
 
 /// Directory of complete snapshots in the data directory.
-const SNAP_DIR: &str = "snap";
+pub(crate) const SNAP_DIR: &str = "snap";
 /// Directory of snapshots being received in the data directory.
-const RECV_DIR: &str = "recv";
+pub(crate) const RECV_DIR: &str = "recv";
 /// Buffered before a write of a snapshot.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -80,10 +80,13 @@ impl SnapshotIndex for LogStore {
 
 /// What the record says of one snapshot. Encoded with `postcard`: fields are never reordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct KeptRecord {
-    name: String,
-    bytes: u64,
-    digest: FileDigest,
+pub(crate) struct KeptRecord {
+    /// File name in the directory of snapshots.
+    pub(crate) name: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// SHA-256 of the file.
+    pub(crate) digest: FileDigest,
     /// Term, replica and index of the last entry it covers.
     last: Option<(u64, ReplicaId, u64)>,
     membership: Vec<u8>,
@@ -147,6 +150,19 @@ impl Snapshots {
     /// If its record does not decode.
     pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
         self.kept().newest.as_ref().map(|record| self.describe(record)).transpose()
+    }
+
+    /// Reads the oldest snapshot that is kept; `None` if there is none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not the one that was written.
+    pub(crate) fn load_oldest<M: Machine>(&self) -> io::Result<Option<Replicated<M>>> {
+        let kept = self.kept().clone();
+        let Some(data_dir) = self.snap_dir.parent() else { return Ok(None) };
+        match kept.load_older::<M>(data_dir)? {
+            Some(older) => Ok(Some(older)),
+            None => kept.load::<M>(data_dir),
+        }
     }
 
     /// Writes a snapshot of a state, and makes it the newest one unless there is a newer one by
@@ -275,7 +291,7 @@ impl Kept {
     }
 
     fn names(&self, name: &str) -> bool {
-        [&self.newest, &self.older].into_iter().flatten().any(|record| record.name == name)
+        self.records().any(|record| record.name == name)
     }
 
     /// Position of the newest snapshot.
@@ -293,21 +309,33 @@ impl Kept {
     /// # Errors
     /// `InvalidData` or `NotFound` if it is not what was kept.
     pub(crate) fn load<M: Machine>(&self, data_dir: &Path) -> io::Result<Option<Replicated<M>>> {
-        let Some(record) = &self.newest else {
-            return Ok(None);
-        };
-        let name = &record.name;
-        let about = |error: io::Error| {
-            io::Error::new(error.kind(), format!("the newest snapshot, {name}: {error}"))
-        };
-        let (state, found) = read_file::<M>(&data_dir.join(SNAP_DIR).join(name)).map_err(about)?;
-        if found.bytes != record.bytes || found.digest != record.digest {
-            return Err(about(damaged("the file is not the one that was written")));
-        }
-        if state.applied().copied() != record.position() {
-            return Err(about(damaged("it holds another position than it was kept for")));
-        }
-        Ok(Some(state))
+        self.newest.as_ref().map(|record| record.load(data_dir, "newest")).transpose()
+    }
+
+    /// Reads the older snapshot, if there is one.
+    ///
+    /// # Errors
+    /// As [`Kept::load`].
+    pub(crate) fn load_older<M: Machine>(
+        &self,
+        data_dir: &Path,
+    ) -> io::Result<Option<Replicated<M>>> {
+        self.older.as_ref().map(|record| record.load(data_dir, "older")).transpose()
+    }
+
+    /// What is kept, newest first.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &KeptRecord> {
+        [&self.newest, &self.older].into_iter().flatten()
+    }
+
+    /// The record of a disk with one snapshot, encoded.
+    pub(crate) fn encode_one(
+        last: LogId,
+        file: &SnapshotFile,
+        membership: Vec<u8>,
+    ) -> io::Result<Vec<u8>> {
+        let newest = KeptRecord::new(Some(last), file, membership)?;
+        Self { newest: Some(newest), older: None }.encode()
     }
 
     /// Creates the directories and removes what an interrupted write or transfer left in them.
@@ -333,6 +361,22 @@ impl Kept {
 }
 
 impl KeptRecord {
+    /// Reads the snapshot, and checks that it is the one that was written.
+    fn load<M: Machine>(&self, data_dir: &Path, which: &str) -> io::Result<Replicated<M>> {
+        let name = &self.name;
+        let about = |error: io::Error| {
+            io::Error::new(error.kind(), format!("the {which} snapshot, {name}: {error}"))
+        };
+        let (state, found) = read_file::<M>(&data_dir.join(SNAP_DIR).join(name)).map_err(about)?;
+        if found.bytes != self.bytes || found.digest != self.digest {
+            return Err(about(damaged("the file is not the one that was written")));
+        }
+        if state.applied().copied() != self.position() {
+            return Err(about(damaged("it holds another position than it was kept for")));
+        }
+        Ok(state)
+    }
+
     fn new(last: Option<LogId>, file: &SnapshotFile, membership: Vec<u8>) -> io::Result<Self> {
         let name = file.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| io::Error::other("a snapshot has no name"))?.to_owned();
@@ -343,7 +387,8 @@ impl KeptRecord {
         Ok(Self { name, bytes: file.bytes, digest: file.digest, last, membership })
     }
 
-    fn position(&self) -> Option<LogId> {
+    /// The last entry it covers.
+    pub(crate) fn position(&self) -> Option<LogId> {
         self.last.map(|(term, node, index)| LogId::new(leader(term, node), index))
     }
 }
@@ -355,14 +400,19 @@ pub(crate) fn state_digest<M: Machine>(state: &Replicated<M>) -> io::Result<[u8;
     Ok(writer.finish()?.state)
 }
 
-fn name_of(last: Option<LogId>) -> String {
+/// File name of the snapshot of a position.
+pub(crate) fn name_of(last: Option<LogId>) -> String {
     last.map_or("snap-empty.qs".to_owned(), |last| {
         let (term, node) = term_and_node(&last);
         format!("snap-{term}-{node}-{}.qs", last.index())
     })
 }
 
-fn write_file<M: Machine>(path: &Path, state: &Replicated<M>) -> io::Result<SnapshotFile> {
+/// Writes a snapshot that is either whole and durable or not there.
+pub(crate) fn write_file<M: Machine>(
+    path: &Path,
+    state: &Replicated<M>,
+) -> io::Result<SnapshotFile> {
     let temporary = path.with_extension("tmp");
     let mut writer =
         SnapshotWriter::begin(BufWriter::with_capacity(WRITE_BYTES, File::create(&temporary)?))?;

@@ -1,0 +1,93 @@
+//! Takes backups on a schedule: whichever replica leads writes one into its own directory.
+//!
+//! A backup is due when the newest one in that directory is older than the interval, so a new leader
+//! takes one soon, and a restart takes none that is not due.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    broker::Broker,
+    client::backup_dir::{BackupDir, Keep, Stored},
+    telemetry,
+};
+
+/// Between two looks; a tenth of the interval if that is shorter.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// When backups are taken, and which are kept.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Where.
+    pub backups: Arc<BackupDir>,
+    /// Between two of them.
+    pub interval: Duration,
+    /// Which are kept.
+    pub keep: Keep,
+}
+
+/// Runs for ever.
+pub(super) async fn run(broker: Broker, schedule: Schedule) {
+    let leadership = broker.watch_leadership();
+    let mut ticks = interval(LOOK.min(schedule.interval / 10).max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let is_leader_here = leadership.borrow().is_leader_here;
+        if !is_leader_here || !broker.is_founded() {
+            continue;
+        }
+        match tend(&broker, &schedule).await {
+            Ok(None) => {}
+            Ok(Some(stored)) => {
+                metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "ok").increment(1);
+                #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+                let taken_s = stored.created_ms as f64 / 1_000.0;
+                metrics::gauge!(telemetry::BACKUP_TAKEN_TIME_SECONDS).set(taken_s);
+                let (index, bytes) = (stored.index, stored.bytes);
+                let path = schedule.backups.path().join(&stored.name);
+                tracing::info!(index, bytes, path = %path.display(), "backup taken");
+            }
+            Err(error) => {
+                metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "failed").increment(1);
+                tracing::error!(%error, "no backup taken");
+            }
+        }
+    }
+}
+
+/// Takes a backup if one is due, and thins out the old ones.
+async fn tend(broker: &Broker, schedule: &Schedule) -> io::Result<Option<Stored>> {
+    let stored = schedule.backups.list().await?;
+    if !is_due(&stored, schedule.interval, broker.now_ms()) {
+        return Ok(None);
+    }
+    let archive = broker.archive(true).await?;
+    let named = (archive.archive.end.position.index, archive.archive.created_ms);
+    let taken = schedule.backups.store(named, archive).await?;
+    schedule.backups.thin_out(schedule.keep, broker.now_ms()).await?;
+    Ok(Some(taken))
+}
+
+/// Whether the newest of backups is older than the interval. One from the future, by a clock that
+/// was set back, keeps nothing from being backed up.
+fn is_due(stored: &[Stored], interval: Duration, now_ms: u64) -> bool {
+    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    stored.first().is_none_or(|newest| now_ms.abs_diff(newest.created_ms) >= interval_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_due_once_the_newest_is_old() {
+        let stored = |created_ms| Stored { created_ms, index: 1, name: String::new(), bytes: 1 };
+        let minute = Duration::from_secs(60);
+        assert!(is_due(&[], minute, 5));
+        assert!(!is_due(&[stored(1_000), stored(0)], minute, 60_999));
+        assert!(is_due(&[stored(1_000)], minute, 61_000));
+        assert!(is_due(&[stored(900_000)], minute, 1_000));
+    }
+}
