@@ -2,8 +2,7 @@
 
 pub use quorate_raft::{
     ArchiveStream, Compacted, Config, Digest, EntryKind, LIBRARY_LOG_FILTER, Leadership,
-    PeerConfig, PeerTls,
-    RawEntry, ReplicaId, Role, StartError, Status, Timers, TransferError,
+    PeerConfig, PeerTls, RawEntry, ReplicaId, Role, StartError, Status, Timers, TransferError,
     config::{SnapshotPolicy, WindowLimits},
     offline::Archive,
 };

@@ -9,8 +9,8 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use quorate_raft::offline::Archive;
 use hyper::Method;
+use quorate_raft::offline::Archive;
 use serde_json::{Value, json};
 
 use super::{

@@ -3,7 +3,7 @@
 use std::{fmt, io, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream::BoxStream};
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -207,7 +207,7 @@ async fn exchange(
 pub(super) async fn download(
     endpoint: &str,
     path: &str,
-) -> Result<impl Stream<Item = io::Result<Bytes>> + Unpin + use<>, ClientError> {
+) -> Result<BoxStream<'static, io::Result<Bytes>>, ClientError> {
     let unreachable =
         |reason: String| ClientError::Unreachable { endpoint: endpoint.to_owned(), reason };
     let mut sent = hyper::Request::builder().uri(format!("{endpoint}{path}"));

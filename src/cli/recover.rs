@@ -57,6 +57,8 @@ pub(super) struct FromBackup {
     /// Token of the new cluster; not the old one's.
     #[arg(long, env = "QUORATE_CLUSTER_TOKEN", hide_env_values = true)]
     cluster_token: String,
+    #[command(flatten)]
+    clocks: Clocks,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +75,17 @@ struct ForceNewCluster {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    clocks: Clocks,
+}
+
+/// Which clocks are moved.
+#[derive(Clone, Copy, Debug, Args)]
+struct Clocks {
+    /// Leave the versions of Kvrocks clusters as they are, so that nodes that are ahead of this
+    /// state are believed instead of pushed over.
+    #[arg(long)]
+    adopt_kvrocks: bool,
 }
 
 fn peer(text: &str) -> Result<PeerConfig, String> {
@@ -99,7 +112,7 @@ pub(super) fn from_backup(arguments: &FromBackup) -> Outcome {
         now_ms: clock::now_ms(),
     };
     let old_cluster = &recovered.archive.cluster_id;
-    let founded = found_disk(&founding, old_cluster, &recovered.state, recover)?;
+    let founded = found_disk(&founding, old_cluster, &recovered.state, recover(arguments.clocks))?;
     say(&founded, &arguments.data_dir);
     Ok(ExitCode::SUCCESS)
 }
@@ -124,7 +137,8 @@ fn force_new_cluster(arguments: &ForceNewCluster) -> Outcome {
         peer,
         now_ms: clock::now_ms(),
     };
-    let (founded, aside) = found_in_place(&founding, Replica::default(), recover)?;
+    let (founded, aside) =
+        found_in_place(&founding, Replica::default(), recover(arguments.clocks))?;
     say(&founded, data_dir);
     output::complain(&format!("the old disk lies in {}", aside.display()));
     Ok(ExitCode::SUCCESS)
@@ -144,8 +158,12 @@ fn own_peer(
     Ok(PeerConfig { id, peer_addr: here.peer_addr, client_url: here.client_url })
 }
 
-fn recover(replica: &mut Replica, jump: &Jump) {
-    replica.0.recover(Recovery { from: jump.from, to: jump.to });
+/// What the families do with their clocks.
+fn recover(clocks: Clocks) -> impl FnOnce(&mut Replica, &Jump) {
+    move |replica, jump| {
+        let adopts_kvrocks = clocks.adopt_kvrocks;
+        replica.0.recover(Recovery { from: jump.from, to: jump.to, adopts_kvrocks });
+    }
 }
 
 fn is_agreed(question: &str) -> io::Result<bool> {
@@ -169,7 +187,7 @@ fn say(founded: &Founded, data_dir: &std::path::Path) {
         ("its digest", founded.digest_before.clone()),
         ("goes on from", founded.position.index.to_string()),
         ("in term", founded.position.term.to_string()),
-        ("epochs, versions", format!("+{CLOCK_DISTANCE}")),
+        ("clocks moved by", CLOCK_DISTANCE.to_string()),
         ("new digest", founded.digest.clone()),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);

@@ -12,9 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, future::BoxFuture, stream};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{Request, Response, Uri, http::response::Parts};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
+use hyper::{Request, Response, Uri, body::Incoming, http::response::Parts};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -98,7 +102,7 @@ impl Http {
         &self,
         request: Request<Full<Bytes>>,
         patience: Duration,
-    ) -> Result<(Parts, impl Stream<Item = io::Result<Bytes>> + Unpin + use<>), HttpError> {
+    ) -> Result<(Parts, BoxStream<'static, io::Result<Bytes>>), HttpError> {
         let answered = timeout(patience, self.client.request(request)).await;
         let response = answered.map_err(|_| HttpError::Late(patience))?;
         let (head, body) = response.map_err(|error| deepest(&error))?.into_parts();
@@ -107,12 +111,9 @@ impl Http {
 }
 
 /// The parts of an answer; one that is late is an error, and the last.
-fn parts(
-    body: hyper::body::Incoming,
-    patience: Duration,
-) -> impl Stream<Item = io::Result<Bytes>> + Unpin + use<> {
+fn parts(body: Incoming, patience: Duration) -> BoxStream<'static, io::Result<Bytes>> {
     let chunks = Some(body.into_data_stream());
-    let next = move |chunks: Option<http_body_util::BodyDataStream<hyper::body::Incoming>>| async move {
+    let next = move |chunks: Option<BodyDataStream<Incoming>>| async move {
         let mut chunks = chunks?;
         match timeout(patience, chunks.next()).await {
             Err(_) => Some((Err(io::Error::other(HttpError::Late(patience))), None)),

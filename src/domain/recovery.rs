@@ -20,13 +20,17 @@ pub struct Recovery {
     pub from: u64,
     /// Log index that the state has from now on.
     pub to: u64,
+    /// Leaves the versions of Kvrocks clusters as they are, so that nodes that are ahead of this
+    /// state are adopted instead of pushed over. Right where failovers or moves of slots may have
+    /// happened after it.
+    pub adopts_kvrocks: bool,
 }
 
 impl State {
     /// Moves every clock ahead, so that nothing outside sees time run back.
     pub fn recover(&mut self, recovery: Recovery) {
         self.undermoon.move_clocks(CLOCK_DISTANCE);
-        self.kvrocks.move_clocks(CLOCK_DISTANCE);
+        self.kvrocks.move_clocks(if recovery.adopts_kvrocks { 0 } else { CLOCK_DISTANCE });
         let upto = recovery.to.saturating_sub(1);
         self.cello.leave_out(LostOps { after: recovery.from, upto });
     }
@@ -80,11 +84,26 @@ mod tests {
         state
     }
 
+    fn between(from: u64, to: u64) -> Recovery {
+        Recovery { from, to, adopts_kvrocks: false }
+    }
+
+    #[test]
+    fn nodes_that_are_ahead_can_be_believed_instead() {
+        let mut state = used();
+        let version = |state: &State| {
+            kvrocks::query::clusters(&state.kvrocks).map(|(_, cluster)| cluster.version).next()
+        };
+        state.recover(Recovery { adopts_kvrocks: true, ..between(6, 1_000) });
+        assert_eq!(version(&state), Some(1));
+        assert_eq!(kvrocks::query::observers(&state.kvrocks).count(), 0);
+    }
+
     #[test]
     fn every_clock_is_ahead_and_nothing_else_changes() {
         let before = used();
         let mut after = before.clone();
-        after.recover(Recovery { from: 6, to: 1_000 });
+        after.recover(between(6, 1_000));
         let epoch = |state: &State| undermoon::query::global_epoch(&state.undermoon);
         assert_eq!(epoch(&after), epoch(&before) + CLOCK_DISTANCE);
         let clusters = |state: &State| {
@@ -116,8 +135,8 @@ mod tests {
     fn sweeps_leave_alone_what_only_the_lost_cluster_knew() {
         let mut state = State::default();
         assert!(cello::query::may_sweep(&state.cello, 7));
-        state.recover(Recovery { from: 6, to: 1_000 });
-        state.recover(Recovery { from: 1_020, to: 9_000 });
+        state.recover(between(6, 1_000));
+        state.recover(between(1_020, 9_000));
         let swept = [6, 7, 999, 1_000, 1_020, 1_021, 8_999, 9_000];
         let swept = swept.map(|op| cello::query::may_sweep(&state.cello, op));
         assert_eq!(swept, [true, false, false, true, true, false, false, true]);
@@ -144,7 +163,7 @@ mod tests {
         let effects = |state: &State| cello::query::pending_effects(&state.cello);
         let before = effects(&state);
         assert!(!before.is_empty(), "the host is filled");
-        state.recover(Recovery { from: 6, to: 1_000 });
+        state.recover(between(6, 1_000));
         let after = effects(&state);
         assert_eq!(after.len(), before.len());
         assert!(after.iter().all(|effect| effect.task.op == 1_000), "{after:?}");

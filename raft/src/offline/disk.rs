@@ -153,6 +153,16 @@ impl OfflineDisk {
         } else {
             None
         };
+        if let (None, Some(purged), Some(index)) = (&begin, &self.found.purged, index) {
+            return Err(refuse(
+                &place,
+                format!(
+                    "entry {index} cannot be reached: the log begins after entry {}, and no \
+                     snapshot reaches back further",
+                    purged.index()
+                ),
+            ));
+        }
         let mut state = begin.unwrap_or_else(|| first_state(initial));
         self.replay(
             &mut state,
