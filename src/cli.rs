@@ -12,6 +12,7 @@ mod ctl;
 mod dev;
 mod gateway;
 mod kvrocks;
+mod members;
 pub mod output;
 mod serve;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome,
     client::{self, RemoteStatus},
-    kvrocks, output,
+    kvrocks, members, output,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -60,6 +60,8 @@ enum Verb {
     },
     /// Take a snapshot on the asked replica now.
     Snapshot,
+    /// Who belongs to the cluster: list, add, promote, remove, replace, update.
+    Members(members::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
 }
@@ -92,6 +94,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Settings { verb } => settings(&endpoints, verb, arguments.output).await,
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
+        Verb::Members(verb) => members::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
     }
 }
@@ -104,7 +107,9 @@ async fn alive(endpoints: &[String]) -> Outcome {
 }
 
 /// The first replica that says how it is.
-async fn any(endpoints: &[String]) -> Result<(String, RemoteStatus), client::ClientError> {
+pub(super) async fn any(
+    endpoints: &[String],
+) -> Result<(String, RemoteStatus), client::ClientError> {
     let mut last = None;
     for endpoint in endpoints {
         match client::status(endpoint).await {

@@ -11,7 +11,10 @@ use serde_json::json;
 
 use crate::{
     api::limit::Refusal,
-    broker::{ProposeError, ReadError, engine::TransferError},
+    broker::{
+        ProposeError, ReadError,
+        engine::{MemberError, TransferError},
+    },
     domain::undermoon::Rejection,
 };
 
@@ -36,6 +39,9 @@ pub(super) enum Failure {
     /// Leadership stays where it is.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// The members stay as they are, or may not have.
+    #[error(transparent)]
+    Members(#[from] MemberError),
     /// The disk or the log could not do it.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -52,10 +58,19 @@ impl Failure {
             Self::Refused(Refusal::BodySlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(Refusal::BodyBroken(_) | Refusal::BadHeader(_))
             | Self::Malformed(_)
+            | Self::Members(MemberError::Invalid(_))
             | Self::Propose(ProposeError::Invalid(_)) => StatusCode::BAD_REQUEST,
             Self::Rejected(_)
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
-            | Self::Transfer(_) => StatusCode::CONFLICT,
+            | Self::Transfer(_)
+            | Self::Members(
+                MemberError::Refused(_) | MemberError::AnotherDisk(_) | MemberError::Removed(_),
+            ) => StatusCode::CONFLICT,
+            Self::Members(MemberError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::Members(MemberError::InProgress | MemberError::NotAccepted(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Members(MemberError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Propose(ProposeError::NotAccepted { .. })
             | Self::Read(ReadError::NotReady | ReadError::Stale { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -81,6 +96,14 @@ impl Failure {
             Self::Read(ReadError::Stale { .. }) => "stale",
             Self::Read(ReadError::Timeout { .. }) => "timeout",
             Self::Transfer(_) => "not_transferred",
+            Self::Members(MemberError::Invalid(_)) => "invalid_request",
+            Self::Members(MemberError::NotFound(_)) => "not_found",
+            Self::Members(MemberError::Refused(_)) => "refused",
+            Self::Members(MemberError::AnotherDisk(_)) => "another_disk",
+            Self::Members(MemberError::Removed(_)) => "removed",
+            Self::Members(MemberError::InProgress) => "in_progress",
+            Self::Members(MemberError::NotAccepted(_)) => "not_accepted",
+            Self::Members(MemberError::Unknown(_)) => "outcome_unknown",
             Self::Disk(_) | Self::Reply(_) => "internal",
         }
     }

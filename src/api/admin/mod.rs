@@ -5,12 +5,15 @@
 //! - `GET /metrics`: Prometheus text.
 //! - `GET /quorate/v1/status`, `/digest`, `/log?from=&to=`: what this replica knows and has.
 //! - `GET`, `PUT /quorate/v1/undermoon/settings`: replicated settings, changed through the log.
+//! - `GET`, `POST /quorate/v1/members`, and below them `DELETE`, `PATCH /{id}`, `POST
+//!   /{id}/promote`, `/{id}/replace`: the members of the cluster.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //!
 //! Errors are `{"error":{"code","message"}}`.
 
 mod error;
 mod health;
+mod members;
 mod routes;
 mod wire;
 
@@ -24,7 +27,7 @@ use std::{
 
 use axum::{
     Router,
-    routing::{any, get, post},
+    routing::{any, delete, get, post},
 };
 
 use super::Edge;
@@ -69,6 +72,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/log", get(routes::log))
         .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
         .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
+        .route("/quorate/v1/members", get(members::list).post(members::add))
+        .route("/quorate/v1/members/{id}", delete(members::remove).patch(members::update))
+        .route("/quorate/v1/members/{id}/promote", post(members::promote))
+        .route("/quorate/v1/members/{id}/replace", post(members::replace))
         .route("/quorate/v1/snapshot", post(routes::snapshot))
         .route("/quorate/{*path}", any(error::no_route))
         .method_not_allowed_fallback(error::no_method)

@@ -30,14 +30,17 @@ use crate::{
     },
 };
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
-fn admit(edge: &Edge, head: &Parts) -> Result<Visit, Failure> {
+pub(super) fn admit(edge: &Edge, head: &Parts) -> Result<Visit, Failure> {
     Ok(edge.admit(FAMILY, Profile::Document, head)?)
 }
 
 /// Reads a JSON body; an empty one stands for `{}`.
-async fn body<T: DeserializeOwned>(visit: &Visit, request: Request) -> Result<T, Failure> {
+pub(super) async fn body<T: DeserializeOwned>(
+    visit: &Visit,
+    request: Request,
+) -> Result<T, Failure> {
     let (head, body) = request.into_parts();
     let read = limit::read_body(&head.headers, body, BODY_BYTES_MAX, visit.call.deadline);
     let bytes: Bytes = read.await?;
