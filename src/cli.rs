@@ -20,6 +20,7 @@ mod gateway;
 mod gauges;
 mod inspect;
 mod kvrocks;
+mod members;
 pub mod output;
 mod pool;
 mod recover;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome, access, audit, backup,
     client::{self, RemoteStatus},
-    events, kvrocks, output, pool, token,
+    events, kvrocks, members, output, pool, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -71,6 +71,8 @@ enum Verb {
     Events(events::Arguments),
     /// Take, list, check and restore backups.
     Backup(backup::Arguments),
+    /// Who belongs to the cluster: list, add, promote, remove, replace, update.
+    Members(members::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -110,6 +112,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
         Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
         Verb::Backup(verb) => backup::run(verb, &endpoints, arguments.output).await,
+        Verb::Members(verb) => members::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }

@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -39,6 +39,7 @@ pub struct Record {
 pub struct Writers {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    urls: Arc<Mutex<Vec<String>>>,
     tasks: Vec<JoinHandle<Record>>,
 }
 
@@ -62,12 +63,13 @@ impl Writers {
     fn start_all(count: u64, urls: &[String], prefix: &str, client: &dyn Fn() -> Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
+        let urls = Arc::new(Mutex::new(urls.to_vec()));
         let tasks = (0..count)
             .map(|number| {
                 let writer = Writer {
                     number,
                     prefix: prefix.to_owned(),
-                    urls: urls.to_vec(),
+                    urls: urls.clone(),
                     stop: stop.clone(),
                     acknowledged: acknowledged.clone(),
                     client: client(),
@@ -75,7 +77,12 @@ impl Writers {
                 tokio::spawn(writer.run())
             })
             .collect();
-        Self { stop, acknowledged, tasks }
+        Self { stop, acknowledged, urls, tasks }
+    }
+
+    /// From now on the writers ask these replicas.
+    pub fn follow(&self, urls: &[String]) {
+        urls.clone_into(&mut self.urls.lock().expect("not poisoned"));
     }
 
     /// Writes acknowledged so far, by all writers.
@@ -112,7 +119,7 @@ impl Writers {
 struct Writer {
     number: u64,
     prefix: String,
-    urls: Vec<String>,
+    urls: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
     client: Client,
@@ -146,8 +153,11 @@ impl Writer {
     }
 
     async fn attempt(&self, turn: u64, write: u64, proxy: &str) -> bool {
-        let place = usize::try_from(turn).expect("a small number") % self.urls.len();
-        let base = format!("{}/api/v3", self.urls[place]);
+        let base = {
+            let urls = self.urls.lock().expect("not poisoned");
+            let place = usize::try_from(turn).expect("a small number") % urls.len();
+            format!("{}/api/v3", urls[place])
+        };
         let request = if write.is_multiple_of(2) {
             register(&self.client, &base, proxy)
         } else {

@@ -115,7 +115,7 @@ pub fn found_disk<M: Machine>(
     refuse_used(data_dir)?;
     create_data_dir(data_dir)?;
     let lock = DirLock::take(data_dir)?;
-    let identity = Identity::draw(cluster, founding.peer.id)?;
+    let identity = Identity::new(cluster, founding.peer.id)?;
     let failed = |source| StartError::Io {
         doing: format!("writing the new disk in {} failed", data_dir.display()),
         source,
@@ -196,6 +196,7 @@ fn membership_of(
         peer_addr: founding.peer.peer_addr.clone(),
         client_url: founding.peer.client_url.clone(),
         incarnation: identity.incarnation,
+        replaces: None,
     };
     let voters = [[founding.peer.id].into()].into();
     let nodes = std::collections::BTreeMap::from([(founding.peer.id, peer)]);
