@@ -203,7 +203,7 @@ impl<M: Machine> Core<M> {
                 return Err(MemberError::NotAccepted(reason));
             }
         };
-        tracing::info!(replica = self.here(), member = id, %changes, "changing the membership");
+        tracing::info!(replica = self.here(), peer = id, wanted = %changes, "changing the membership");
         self.commit(changes, &stored, alone).await?;
         Ok(MemberChanged { id, is_new: true })
     }

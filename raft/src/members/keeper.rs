@@ -84,10 +84,10 @@ impl<M: Machine> Core<M> {
         let promote = MemberChange::Promote { id };
         let judge = |scene: &Scene| rules::judge(scene, &promote);
         match self.carry_out(judge).await {
-            Ok(_) => tracing::info!(replica = self.here(), member = id, "a learner has its vote"),
+            Ok(_) => tracing::info!(replica = self.here(), peer = id, "a learner has its vote"),
             Err(error) if watch.told.get(&id) == Some(&error) => {}
             Err(error) => {
-                tracing::warn!(member = id, %error, "a learner has no vote yet");
+                tracing::warn!(peer = id, %error, "a learner has no vote yet");
                 watch.told.insert(id, error);
             }
         }
