@@ -4,8 +4,8 @@
 //! a learner first and gets its vote when it has caught up. No step is taken that would leave
 //! fewer live voters than a quorum, and the id of a removed replica is never given out again.
 //!
-//! Begin reading at [`rules`], which has every decision; [`change`] carries them out, [`keeper`]
-//! is what the leader does by itself, and [`join`] is the side of the replica that comes or goes.
+//! Begin reading at `rules`, which has every decision; `change` carries them out, `keeper`
+//! is what the leader does by itself, and `join` is the side of the replica that comes or goes.
 
 pub(crate) mod change;
 #[cfg(test)]
