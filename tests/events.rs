@@ -422,6 +422,37 @@ async fn readers_are_bounded_and_do_not_hold_up_a_stop() {
     assert!(begun.elapsed() < Duration::from_secs(4), "the stop took {:?}", begun.elapsed());
 }
 
+/// A stream ends soon after the token that opened it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_its_token() {
+    const SECRET: &str = "an-admin-token-that-is-only-for-tests";
+    let flags = ["--anonymous", "none", "--admin-token", SECRET];
+    let cluster = Cluster::start(1, &flags).await;
+    let (url, client) = (cluster.url(1), client());
+    let refused = client.get(format!("{url}/quorate/v1/events")).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let request = client.post(format!("{url}/quorate/v1/tokens")).bearer_auth(SECRET);
+    let made = request.json(&json!({ "role": "read" })).send().await.unwrap();
+    assert!(made.status().is_success(), "{:?}", made.text().await);
+    let made: Value = made.json().await.unwrap();
+    let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let request = client.get(format!("{url}/quorate/v1/events?from=0")).bearer_auth(token);
+    let mut stream = request.send().await.unwrap().bytes_stream();
+    let begin = stream.next().await.unwrap().unwrap();
+    assert!(begin.starts_with(b"retry: "), "{begin:?}");
+    let request = client.delete(format!("{url}/quorate/v1/tokens/{id}")).bearer_auth(SECRET);
+    assert!(request.send().await.unwrap().status().is_success());
+    let mut text = Vec::new();
+    let end = async {
+        while let Some(part) = stream.next().await {
+            text.extend_from_slice(&part.unwrap());
+        }
+    };
+    timeout(Duration::from_secs(15), end).await.expect("the stream ends");
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("token_created") && !text.contains(token), "{text}");
+}
+
 /// The command line shows the same, as a table and as JSON lines, and says what is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_line_shows_the_feed() {

@@ -270,7 +270,7 @@ async fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let mut part = [0; 4096];
     while let Ok(Ok(count @ 1..)) =
-        timeout(Duration::from_millis(700), stream.read(&mut part)).await
+        timeout(Duration::from_millis(1_500), stream.read(&mut part)).await
     {
         answer.extend_from_slice(&part[..count]);
     }

@@ -13,7 +13,10 @@ use std::{
 use axum::{
     BoxError,
     body::{Body, HttpBody},
-    http::{HeaderMap, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap,
+        header::{CONTENT_LENGTH, EXPECT},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -21,6 +24,11 @@ use hyper::body::Frame;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::refusal::Refusal;
+
+/// Most bytes of a body that are read on after it was found too large.
+const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest time for that.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Bounds of a body.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +78,10 @@ impl Content {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let announced = announced.and_then(|text| text.parse::<u64>().ok());
         if announced.is_some_and(|bytes| bytes > bounds.bytes_max) {
+            // Who asks first has not sent anything yet, and need not.
+            if !headers.contains_key(EXPECT) {
+                discard(body).await;
+            }
             return Err(Refusal::BodyTooLarge(bounds.bytes_max));
         }
         if announced.is_some_and(|bytes| bytes > bounds.replay_bytes_max as u64) {
@@ -109,6 +121,19 @@ impl Content {
         match self {
             Self::Whole(bytes) => Some(Body::from(bytes.clone())),
             Self::Stream(body) => body.take(),
+        }
+    }
+}
+
+/// A client that is still sending would meet a closed connection instead of the refusal; so its
+/// body is read on for a while, and forgotten.
+async fn discard(mut body: Body) {
+    let until = Instant::now() + DISCARD_TIME;
+    let mut read = 0;
+    while let Ok(Some(data)) = timeout_frame(&mut body, until).await {
+        read += data.len();
+        if read > DISCARD_BYTES_MAX {
+            return;
         }
     }
 }
