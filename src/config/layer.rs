@@ -311,25 +311,14 @@ impl Layer {
     pub(super) fn defaults() -> Self {
         let timers = Timers::default();
         Self {
-            replica_id: None,
             replica_id_from_host_name: Some(false),
             peers: Some(Vec::new()),
             cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
             data_dir: Some(PathBuf::from("quorate-data")),
-            peer_listen: None,
             heartbeat_ms: Some(timers.heartbeat_ms),
             election_min_ms: Some(timers.election_min_ms),
             election_max_ms: Some(timers.election_max_ms),
             listen: Some(vec!["127.0.0.1:7799".to_owned()]),
-            tls_cert: None,
-            tls_key: None,
-            tls_client_ca: None,
-            peer_tls_ca: None,
-            peer_tls_cert: None,
-            peer_tls_key: None,
-            anonymous: None,
-            admin_token: None,
-            admin_token_file: None,
             client_requests_per_s: Some(0),
             client_requests_burst: Some(100),
             client_requests_in_flight_max: Some(0),
@@ -350,7 +339,6 @@ impl Layer {
             snapshot_log_bytes_max: Some(64 * 1024 * 1024),
             snapshot_age_max_s: Some(3_600),
             snapshot_entries_kept: Some(20_000),
-            backup_dir: None,
             backup_interval_s: Some(0),
             backups_max: Some(48),
             backup_age_max_s: Some(0),
@@ -368,16 +356,10 @@ impl Layer {
             recover_from_meta_file: Some(false),
             meta_filename: Some(PathBuf::from("metadata")),
             kvrocks_node_tls: Some(false),
-            kvrocks_node_tls_ca: None,
-            kvrocks_node_tls_cert: None,
-            kvrocks_node_tls_key: None,
-            kvrocks_node_tls_server_name: None,
-            pool_docker_tls_ca: None,
-            pool_docker_tls_cert: None,
-            pool_docker_tls_key: None,
             log_level: Some("info".to_owned()),
             log_format: Some(LogFormat::Text),
             unsafe_leader_restore: Some(false),
+            ..Self::default()
         }
     }
 }
