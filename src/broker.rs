@@ -18,7 +18,8 @@ use tokio::{
 pub use self::founding::Foundation;
 use self::{
     engine::{
-        Compacted, Digest, Leadership, RawEntry, ReplicaId, StartError, Status, TransferError,
+        Compacted, Digest, Leadership, MemberChange, MemberChanged, MemberError, Members, RawEntry,
+        ReplicaId, StartError, Status, TransferError,
     },
     founding::Progress,
 };
@@ -264,6 +265,23 @@ impl Broker {
         timeout: Duration,
     ) -> Result<ReplicaId, TransferError> {
         self.node.transfer_leadership(to, timeout).await
+    }
+
+    /// The members as the leader sees them; as this replica does, if no leader answers in time.
+    pub async fn members(&self, deadline: Instant) -> Members {
+        self.node.members(deadline).await
+    }
+
+    /// Has a change of the members carried out, wherever the leader is.
+    ///
+    /// # Errors
+    /// [`MemberError`], which tells what may be retried.
+    pub async fn change_members(
+        &self,
+        change: MemberChange,
+        deadline: Instant,
+    ) -> Result<MemberChanged, MemberError> {
+        self.node.change_members(change, deadline).await
     }
 
     /// Takes a snapshot now; returns the index it covers.

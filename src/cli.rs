@@ -16,6 +16,7 @@ mod events;
 mod gateway;
 mod gauges;
 mod kvrocks;
+mod members;
 pub mod output;
 mod pool;
 mod serve;

@@ -18,7 +18,7 @@ use clap::ArgMatches;
 
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
-    broker::engine::{self, PeerConfig, PeerTls, SnapshotPolicy, Timers},
+    broker::engine::{self, JoinConfig, PeerConfig, PeerTls, SnapshotPolicy, Timers},
     client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::{
@@ -34,6 +34,8 @@ pub use source::Origin;
 
 /// Token of a cluster whose operator gave none; accepted on loopback only.
 const TOKEN_DEFAULT: &str = "quorate";
+/// How long a learner must have kept up before it gets its vote.
+const PROMOTE_AFTER: Duration = Duration::from_secs(5);
 /// Most founding replicas; more only make every write slower.
 const PEERS_MAX: usize = 7;
 
@@ -106,10 +108,12 @@ pub struct ClientLimits {
 /// Everything a replica needs to know, judged.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// This replica.
+    /// This replica; 0 if it joins and the cluster gives the id.
     pub replica_id: u64,
     /// All founding replicas.
     pub peers: Vec<PeerConfig>,
+    /// Set for a replica that joins a running cluster; it has no `peers` then.
+    pub join: Option<JoinConfig>,
     /// Names the cluster.
     pub cluster_token: Secret,
     /// Where the replica keeps everything.
@@ -212,6 +216,8 @@ impl Config {
             replica_id: self.replica_id,
             cluster_token: self.cluster_token.0.clone(),
             peers: self.peers.clone(),
+            join: self.join.clone(),
+            promote_after: PROMOTE_AFTER,
             data_dir: self.data_dir.clone(),
             peer_listen: self.peer_listen.clone(),
             peer_tls,
@@ -268,6 +274,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     Ok(Config {
         replica_id: cluster.replica_id,
         peers: cluster.peers,
+        join: cluster.join,
         cluster_token: cluster.token,
         peer_listen: cluster.peer_listen,
         data_dir: given(layer.data_dir.clone(), "data_dir")?,
@@ -368,6 +375,7 @@ fn check_address(text: &str, key: &str) -> Result<(), ConfigError> {
 struct Cluster {
     replica_id: u64,
     peers: Vec<PeerConfig>,
+    join: Option<JoinConfig>,
     token: Secret,
     peer_listen: String,
 }
@@ -377,6 +385,17 @@ fn cluster(
     first: &Listener,
     warnings: &mut Vec<String>,
 ) -> Result<Cluster, ConfigError> {
+    if layer.join.as_ref().is_some_and(|members| !members.is_empty()) {
+        return joining(layer, first);
+    }
+    for (key, is_given) in [
+        ("advertise_peer", layer.advertise_peer.is_some()),
+        ("advertise_client", layer.advertise_client.is_some()),
+    ] {
+        if is_given {
+            return Err(invalid(format!("{key} is for a replica that joins; peers say it here")));
+        }
+    }
     let given_peers = layer.peers.clone().unwrap_or_default();
     let mut peers = given_peers.iter().map(|text| peer(text)).collect::<Result<Vec<_>, _>>()?;
     if peers.is_empty() {
@@ -400,13 +419,63 @@ fn cluster(
         here.ok_or_else(|| invalid(format!("replica_id {replica_id} is none of the peers")))?;
     let peer_listen = layer.peer_listen.clone().unwrap_or_else(|| here.peer_addr.clone());
     check_address(&peer_listen, "peer_listen")?;
+    let addresses = peers.iter().map(|peer| &peer.peer_addr);
+    let token = token(layer, addresses.chain([&peer_listen]))?;
+    Ok(Cluster { replica_id, peers, join: None, token, peer_listen })
+}
+
+fn token<'a>(
+    layer: &Layer,
+    mut addresses: impl Iterator<Item = &'a String>,
+) -> Result<Secret, ConfigError> {
     let token = given(layer.cluster_token.clone(), "cluster_token")?;
-    let is_on_loopback =
-        peers.iter().all(|peer| is_loopback(&peer.peer_addr)) && is_loopback(&peer_listen);
+    let is_on_loopback = addresses.all(|address| is_loopback(address));
     if token.is_empty() || (token == TOKEN_DEFAULT && !is_on_loopback) {
         return Err(invalid("cluster_token must be a secret of your own beyond loopback"));
     }
-    Ok(Cluster { replica_id, peers, token: Secret(token), peer_listen })
+    Ok(Secret(token))
+}
+
+/// A replica that joins a running cluster.
+fn joining(layer: &Layer, first: &Listener) -> Result<Cluster, ConfigError> {
+    if layer.peers.as_ref().is_some_and(|peers| !peers.is_empty()) {
+        return Err(invalid("a replica has either peers, to found a cluster, or join"));
+    }
+    let members = layer.join.clone().unwrap_or_default();
+    for member in &members {
+        check_address(member, "join")?;
+    }
+    let peer_listen = layer.peer_listen.clone();
+    let peer_listen = peer_listen.or_else(|| layer.advertise_peer.clone());
+    let peer_listen = peer_listen.ok_or_else(|| invalid("peer_listen is missing"))?;
+    check_address(&peer_listen, "peer_listen")?;
+    let peer_addr = layer.advertise_peer.clone().unwrap_or_else(|| peer_listen.clone());
+    check_reachable(&peer_addr, "advertise_peer")?;
+    let client_url = match &layer.advertise_client {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => {
+            check_reachable(&first.address, "advertise_client")?;
+            format!("http://{}", first.address)
+        }
+    };
+    if !["http://", "https://"].iter().any(|scheme| client_url.starts_with(scheme)) {
+        return Err(invalid(format!("advertise_client is an URL, not {client_url}")));
+    }
+    let token = token(layer, members.iter().chain([&peer_listen, &peer_addr]))?;
+    let replica_id = layer.replica_id.unwrap_or(0);
+    let join = Some(JoinConfig { members, peer_addr, client_url });
+    Ok(Cluster { replica_id, peers: Vec::new(), join, token, peer_listen })
+}
+
+/// An address others are told must be one they can connect to.
+fn check_reachable(address: &str, key: &str) -> Result<(), ConfigError> {
+    check_address(address, key)?;
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let is_any = ["0.0.0.0", "[::]", "::"].contains(&host) || port == "0";
+    if is_any {
+        return Err(invalid(format!("{key} is missing: nobody can connect to {address}")));
+    }
+    Ok(())
 }
 
 /// Reads `ID=HOST:PORT[/CLIENT-URL]`.

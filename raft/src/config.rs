@@ -7,12 +7,15 @@ use crate::{ReplicaId, tls::PeerTls};
 /// Everything a replica needs to start. The same on every start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// This replica's id; one of `peers`.
+    /// This replica's id; one of `peers`. With `join`, 0 lets the cluster give one.
     pub replica_id: ReplicaId,
     /// Names the cluster: replicas of another token are refused on disk and on the wire.
     pub cluster_token: String,
     /// The founding replicas, equal on all of them. The first one founds the cluster.
+    /// Empty with `join`.
     pub peers: Vec<PeerConfig>,
+    /// Set for a replica that joins a cluster instead of founding one.
+    pub join: Option<JoinConfig>,
     /// Where the log, the snapshots and the identity live.
     pub data_dir: PathBuf,
     /// Where the peer port listens, `host:port`; port 0 lets the system pick.
@@ -29,6 +32,8 @@ pub struct Config {
     pub snapshot: SnapshotPolicy,
     /// Milliseconds since the Unix epoch; injected, so that this crate reads no wall clock.
     pub wall_clock_ms: fn() -> u64,
+    /// How long a learner must have kept up before it gets its vote.
+    pub promote_after: Duration,
     /// Test only: let a stopped leader resume without an election, as openraft does by default.
     /// Loses acknowledged writes; a test shows it.
     pub unsafe_leader_restore: bool,
@@ -42,6 +47,17 @@ pub struct PeerConfig {
     /// Its peer address, `host:port`.
     pub peer_addr: String,
     /// Its client port as an URL, for people and for redirect hints; may be empty.
+    pub client_url: String,
+}
+
+/// How a replica becomes a member of a running cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinConfig {
+    /// Peer addresses of members, `host:port`; any that answers will do.
+    pub members: Vec<String>,
+    /// Where the members reach this replica, `host:port`.
+    pub peer_addr: String,
+    /// Its client port as an URL; may be empty.
     pub client_url: String,
 }
 

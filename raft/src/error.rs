@@ -105,6 +105,18 @@ pub enum StartError {
         /// The replica.
         id: ReplicaId,
     },
+    /// The replica was removed from its cluster.
+    #[error(
+        "replica {id} was removed from its cluster, and its id is never used again; \
+         to bring this machine back, give it an empty data directory and let it join under a new id"
+    )]
+    Removed {
+        /// The replica.
+        id: ReplicaId,
+    },
+    /// The cluster does not take this replica.
+    #[error("the cluster does not take this replica: {0}")]
+    Join(String),
     /// Reading or writing failed.
     #[error("{doing}")]
     Io {

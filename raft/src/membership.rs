@@ -197,5 +197,10 @@ impl<M: Machine> Core<M> {
 }
 
 fn peer_of(config: &PeerConfig, incarnation: [u8; 16]) -> Peer {
-    Peer { peer_addr: config.peer_addr.clone(), client_url: config.client_url.clone(), incarnation }
+    Peer {
+        peer_addr: config.peer_addr.clone(),
+        client_url: config.client_url.clone(),
+        incarnation,
+        replaces: None,
+    }
 }

@@ -10,6 +10,12 @@ pub(crate) const FORWARDS_TOTAL: &str = "quorate_raft_forwards_total";
 pub(crate) const LEADER_CHANGES_TOTAL: &str = "quorate_raft_leader_changes_total";
 /// Counter, requests: refused on the peer port because of who sent them or whom they name.
 pub(crate) const PEER_REFUSALS_TOTAL: &str = "quorate_raft_peer_refusals_total";
+/// Counter, changes: what became of changes of the membership on the leader; label `outcome`.
+pub(crate) const MEMBER_CHANGES_TOTAL: &str = "quorate_raft_member_changes_total";
+/// Gauge, replicas: members with a vote, as this replica knows them.
+pub(crate) const VOTERS: &str = "quorate_raft_voters";
+/// Gauge, replicas: members without a vote, as this replica knows them.
+pub(crate) const LEARNERS: &str = "quorate_raft_learners";
 
 /// Histogram, seconds: one synced write of the log, from hand-over to return.
 pub(crate) const LOG_SYNC_SECONDS: &str = "quorate_raft_log_sync_seconds";

@@ -4,6 +4,7 @@
 //! of entries and is the source of snapshots; cloning it is O(1).
 
 use std::{
+    collections::BTreeSet,
     io,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
@@ -44,6 +45,8 @@ pub struct Replicated<M> {
     time_ms: u64,
     window: Window,
     log_chain: [u8; 32],
+    /// Replicas that were removed. Their ids are never given out again.
+    retired: Arc<BTreeSet<ReplicaId>>,
     /// Entries may leave indexes out: only for the storage suite of the consensus library, which
     /// applies such entries.
     accepts_gaps: bool,
@@ -79,6 +82,12 @@ struct Head {
     log_chain: [u8; 32],
     window: WindowLimits,
     answered: u64,
+}
+
+/// What the first format of [`Head`] lacks; follows it, and only if there is any.
+#[derive(Default, Serialize, Deserialize)]
+struct HeadTail {
+    retired: BTreeSet<ReplicaId>,
 }
 
 impl<M> Replicated<M> {
@@ -124,6 +133,11 @@ impl<M> Replicated<M> {
         self.applied.as_ref()
     }
 
+    /// The replicas that were removed.
+    pub(crate) fn retired(&self) -> &BTreeSet<ReplicaId> {
+        &self.retired
+    }
+
     /// The membership in force at the last applied entry.
     pub(crate) fn membership(&self) -> &StoredMembership {
         &self.membership
@@ -140,6 +154,7 @@ impl<M: Machine> Replicated<M> {
             time_ms: 0,
             window: Window::new(limits),
             log_chain: [0; 32],
+            retired: Arc::default(),
             accepts_gaps: false,
         }
     }
@@ -171,8 +186,9 @@ impl<M: Machine> Replicated<M> {
         let outcome = match &entry.payload {
             EntryPayload::Blank => Outcome::Nothing,
             EntryPayload::Membership(membership) => {
-                self.membership =
-                    Arc::new(StoredMembership::new(Some(*log_id), membership.clone()));
+                let next = StoredMembership::new(Some(*log_id), membership.clone());
+                self.retire(&next);
+                self.membership = Arc::new(next);
                 Outcome::Nothing
             }
             EntryPayload::Normal(Payload(bytes)) => {
@@ -182,6 +198,15 @@ impl<M: Machine> Replicated<M> {
         self.applied = Some(*log_id);
         self.log_chain = self.chain_with(entry, &outcome).map_err(|e| fail(e.to_string()))?;
         Ok(outcome)
+    }
+
+    /// Remembers who is no longer a member.
+    fn retire(&mut self, next: &StoredMembership) {
+        let left = |id: &ReplicaId| next.membership().get_node(id).is_none();
+        let gone: Vec<_> = self.membership.nodes().map(|(id, _)| *id).filter(left).collect();
+        if !gone.is_empty() {
+            Arc::make_mut(&mut self.retired).extend(gone);
+        }
     }
 
     fn check_next(&self, log_id: &LogId) -> Result<(), String> {
@@ -276,7 +301,12 @@ impl<M: Machine> Replicated<M> {
             window: self.window.limits(),
             answered: self.window.len() as u64,
         };
-        sink.put(KIND_HEAD, &encode_record(&head)?)?;
+        let mut head = encode_record(&head)?;
+        if !self.retired.is_empty() {
+            let tail = HeadTail { retired: BTreeSet::clone(&self.retired) };
+            head = postcard::to_extend(&tail, head).map_err(io::Error::other)?;
+        }
+        sink.put(KIND_HEAD, &head)?;
         for answered in self.window.iter() {
             sink.put(KIND_ANSWERED, &encode_record(answered)?)?;
         }
@@ -285,7 +315,7 @@ impl<M: Machine> Replicated<M> {
 
     /// Builds the state from the records of [`Replicated::export`].
     pub(crate) fn import(source: &mut dyn RecordSource) -> io::Result<Self> {
-        let head: Head = next_engine_record(source, KIND_HEAD)?;
+        let (head, tail) = decode_head(&next_engine_bytes(source, KIND_HEAD)?)?;
         let mut window = Window::new(head.window);
         for _ in 0..head.answered {
             window.restore(next_engine_record(source, KIND_ANSWERED)?)?;
@@ -302,6 +332,7 @@ impl<M: Machine> Replicated<M> {
             time_ms: head.time_ms,
             window,
             log_chain: head.log_chain,
+            retired: Arc::new(tail.retired),
             accepts_gaps: false,
         })
     }
@@ -344,13 +375,28 @@ fn encode_record(record: &impl Serialize) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(record).map_err(io::Error::other)
 }
 
+fn undecodable(error: postcard::Error) -> io::Error {
+    damaged(format!("a record of the snapshot does not decode: {error}"))
+}
+
+fn decode_head(bytes: &[u8]) -> io::Result<(Head, HeadTail)> {
+    let (head, rest) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+    if rest.is_empty() {
+        return Ok((head, HeadTail::default()));
+    }
+    Ok((head, postcard::from_bytes(rest).map_err(undecodable)?))
+}
+
 fn next_engine_record<T: for<'de> Deserialize<'de>>(
     source: &mut dyn RecordSource,
     wanted: u8,
 ) -> io::Result<T> {
+    postcard::from_bytes(&next_engine_bytes(source, wanted)?).map_err(undecodable)
+}
+
+fn next_engine_bytes(source: &mut dyn RecordSource, wanted: u8) -> io::Result<Vec<u8>> {
     match source.next_record()? {
-        Some((kind, bytes)) if kind == wanted => postcard::from_bytes(&bytes)
-            .map_err(|error| damaged(format!("a record of the snapshot does not decode: {error}"))),
+        Some((kind, bytes)) if kind == wanted => Ok(bytes),
         Some((kind, _)) => Err(damaged(format!(
             "the snapshot has a record of kind {kind} where one of kind {wanted} belongs"
         ))),

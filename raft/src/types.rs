@@ -55,7 +55,17 @@ pub(crate) struct Peer {
     /// Client URL; may be empty.
     pub(crate) client_url: String,
     /// 128 random bits of the disk; a replica with another disk is another replica.
+    /// All zero for a replica that was registered and has not started yet.
     pub(crate) incarnation: [u8; 16],
+    /// The replica that leaves in the same step in which this one gets its vote.
+    pub(crate) replaces: Option<ReplicaId>,
+}
+
+impl Peer {
+    /// Whether the replica has shown its disk; before that nothing is sent to it.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.incarnation != [0; 16]
+    }
 }
 
 impl fmt::Display for Peer {

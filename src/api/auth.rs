@@ -29,6 +29,8 @@ const GUARDED_READS: [&str; 5] = [
 /// Changes of the admin family that operators may make.
 const OPERATED: [&str; 3] =
     ["/quorate/v1/snapshot", "/quorate/v1/leader/transfer", "/quorate/v1/undermoon/settings"];
+/// Changes in other families that are still a matter of the cluster: who belongs to it.
+const ADMINISTERED: [&str; 1] = ["/api/v1/raft/peers"];
 /// Requests that change nothing although their method says so.
 const LOOKS: [&str; 2] = ["/api/v2/resources/failures/check", "/api/v3/resources/failures/check"];
 
@@ -114,6 +116,7 @@ impl<'a> Need<'a> {
             _ if is_look => Role::Read,
             Family::Admin if is_under(path, &OPERATED) => Role::Operate,
             Family::Admin => Role::Admin,
+            _ if is_under(path, &ADMINISTERED) => Role::Admin,
             Family::Undermoon | Family::Kvrocks | Family::Cello => Role::Operate,
         };
         Self { family, role, namespace: namespace_of(path) }

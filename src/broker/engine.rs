@@ -1,7 +1,9 @@
 //! The engine's plain types that the program's edges need: configuration in, status out.
 
 pub use quorate_raft::{
-    Compacted, Config, Digest, EntryKind, LIBRARY_LOG_FILTER, Leadership, PeerConfig, PeerTls,
-    RawEntry, ReplicaId, Role, StartError, Status, Timers, TransferError,
+    Compacted, Config, Digest, EntryKind, JoinConfig, LIBRARY_LOG_FILTER, Leadership, Member,
+    MemberChange, MemberChanged, MemberError, Members, PeerConfig, PeerTls, RawEntry, ReplicaId,
+    Role, StartError, Status, Timers, TransferError,
     config::{SnapshotPolicy, WindowLimits},
+    members::{Health, MemberRole, Successor},
 };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome, access, audit,
     client::{self, RemoteStatus},
-    events, kvrocks, output, pool, token,
+    events, kvrocks, members, output, pool, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -69,6 +69,8 @@ enum Verb {
     Audit(audit::Arguments),
     /// Show what happened, and with --follow what happens, in the order of the log.
     Events(events::Arguments),
+    /// Who belongs to the cluster: list, add, promote, remove, replace, update.
+    Members(members::Arguments),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -107,6 +109,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
         Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
+        Verb::Members(verb) => members::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }

@@ -165,7 +165,7 @@ fn serve(
             admin: api::admin::Settings { stopping: stopping.clone() },
         };
         if let Ok(address) = port.local_addr() {
-            let replica = config.replica_id;
+            let replica = broker.status().replica_id;
             tracing::info!(replica, %address, "clients are served");
         }
         let tls = tls.clients.clone().filter(|_| listener.is_tls);

@@ -87,6 +87,17 @@ pub struct Layer {
     #[arg(help_heading = "Cluster")]
     #[serde(deserialize_with = "list")]
     pub peers: Option<Vec<String>>,
+    /// Peer addresses of members of a running cluster to join, HOST:PORT, instead of founding one.
+    /// The same command line serves every start. Repeat the flag or separate by commas.
+    #[arg(long, env = "QUORATE_JOIN", value_delimiter = ',', help_heading = "Cluster")]
+    #[serde(deserialize_with = "list")]
+    pub join: Option<Vec<String>>,
+    /// Where the other replicas reach this one after it has joined; `peer_listen` if not given.
+    #[arg(long, env = "QUORATE_ADVERTISE_PEER", help_heading = "Cluster")]
+    pub advertise_peer: Option<String>,
+    /// The client URL of this replica after it has joined; of the first listener if not given.
+    #[arg(long, env = "QUORATE_ADVERTISE_CLIENT", help_heading = "Cluster")]
+    pub advertise_client: Option<String>,
     /// Secret that names the cluster; replicas of another token are refused.
     #[arg(long, env = "QUORATE_CLUSTER_TOKEN", hide_env_values = true, help_heading = "Cluster")]
     pub cluster_token: Option<String>,
@@ -301,6 +312,9 @@ impl Layer {
             replica_id: None,
             replica_id_from_host_name: Some(false),
             peers: Some(Vec::new()),
+            join: Some(Vec::new()),
+            advertise_peer: None,
+            advertise_client: None,
             cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
             data_dir: Some(PathBuf::from("quorate-data")),
             peer_listen: None,

@@ -68,6 +68,8 @@ impl Site {
                 replica_id: place.id,
                 cluster_token: "pool".to_owned(),
                 peers: peers.clone(),
+                join: None,
+                promote_after: Duration::from_secs(5),
                 data_dir: place.data_dir.clone(),
                 peer_listen: place.peer_addr.clone(),
                 peer_tls: None,

@@ -69,6 +69,11 @@ impl Cluster {
         Self { replicas, client, dir: Some(dir) }
     }
 
+    /// Where the replicas keep their data and logs.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.as_ref().expect("the directory lives as long as the cluster").path()
+    }
+
     /// Base URLs of all replicas.
     pub fn urls(&self) -> Vec<String> {
         self.replicas.iter().map(Replica::url).collect()

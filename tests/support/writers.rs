@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -33,12 +33,15 @@ pub struct Record {
     pub repeats: u64,
     /// Longest time from the first call of a write to its acknowledgement.
     pub slowest: Duration,
+    /// When the write that took longest began.
+    pub slowest_begun: Option<Instant>,
 }
 
 /// Writers at work.
 pub struct Writers {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    urls: Arc<Mutex<Vec<String>>>,
     tasks: Vec<JoinHandle<Record>>,
 }
 
@@ -62,12 +65,13 @@ impl Writers {
     fn start_all(count: u64, urls: &[String], prefix: &str, client: &dyn Fn() -> Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
+        let urls = Arc::new(Mutex::new(urls.to_vec()));
         let tasks = (0..count)
             .map(|number| {
                 let writer = Writer {
                     number,
                     prefix: prefix.to_owned(),
-                    urls: urls.to_vec(),
+                    urls: urls.clone(),
                     stop: stop.clone(),
                     acknowledged: acknowledged.clone(),
                     client: client(),
@@ -75,7 +79,12 @@ impl Writers {
                 tokio::spawn(writer.run())
             })
             .collect();
-        Self { stop, acknowledged, tasks }
+        Self { stop, acknowledged, urls, tasks }
+    }
+
+    /// From now on the writers ask these replicas.
+    pub fn follow(&self, urls: &[String]) {
+        urls.clone_into(&mut self.urls.lock().expect("not poisoned"));
     }
 
     /// Writes acknowledged so far, by all writers.
@@ -112,7 +121,7 @@ impl Writers {
 struct Writer {
     number: u64,
     prefix: String,
-    urls: Vec<String>,
+    urls: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
     client: Client,
@@ -133,7 +142,10 @@ impl Writer {
                 turn += 1;
                 sleep(Duration::from_millis(10)).await;
             }
-            record.slowest = record.slowest.max(begun.elapsed());
+            if begun.elapsed() > record.slowest {
+                record.slowest = begun.elapsed();
+                record.slowest_begun = Some(begun);
+            }
             if write.is_multiple_of(2) {
                 record.proxies.push(proxy);
             } else {
@@ -146,8 +158,11 @@ impl Writer {
     }
 
     async fn attempt(&self, turn: u64, write: u64, proxy: &str) -> bool {
-        let place = usize::try_from(turn).expect("a small number") % self.urls.len();
-        let base = format!("{}/api/v3", self.urls[place]);
+        let base = {
+            let urls = self.urls.lock().expect("not poisoned");
+            let place = usize::try_from(turn).expect("a small number") % urls.len();
+            format!("{}/api/v3", urls[place])
+        };
         let request = if write.is_multiple_of(2) {
             register(&self.client, &base, proxy)
         } else {

@@ -57,6 +57,10 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) receiving: Semaphore,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// One change of the membership at a time.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+    /// Since when this replica leads.
+    pub(crate) leading_since: Mutex<Option<Instant>>,
     pub(crate) targets: Mutex<HashMap<ReplicaId, (Peer, Target)>>,
 }
 
@@ -163,6 +167,7 @@ impl<M: Machine> Core<M> {
                 (leadership, metrics.membership_config.clone())
             };
             if !Arc::ptr_eq(&self.membership.load(), &membership) {
+                self.peers.learn(membership.clone());
                 self.membership.store(membership);
             }
             self.set_leadership(leadership);
@@ -179,6 +184,10 @@ impl<M: Machine> Core<M> {
     fn set_leadership(&self, leadership: Leadership) {
         self.leadership.send_if_modified(|present| {
             let is_new = *present != leadership;
+            if leadership.is_leader_here != present.is_leader_here {
+                let mut since = self.leading_since.lock().unwrap_or_else(PoisonError::into_inner);
+                *since = leadership.is_leader_here.then(Instant::now);
+            }
             if is_new && (leadership.leader, leadership.term) != (present.leader, present.term) {
                 counter!(LEADER_CHANGES_TOTAL).increment(1);
                 tracing::info!(

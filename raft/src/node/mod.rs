@@ -15,8 +15,8 @@ pub(crate) mod core;
 #[cfg(test)]
 mod guard_test;
 mod peer_api;
-mod propose;
-mod read;
+pub(crate) mod propose;
+pub(crate) mod read;
 mod receive;
 mod snapshot;
 mod start;
@@ -33,8 +33,9 @@ use tokio::{
 
 use self::core::Core;
 use crate::{
-    AppliedEvents, Compacted, EventPage, Machine, Proposal, ProposeError, Published, RawEntry,
-    ReadError, ReadMode, ReplicaId, Status, TransferError,
+    AppliedEvents, Compacted, EventPage, Machine, MemberChange, MemberChanged, MemberError,
+    Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode, ReplicaId, Status,
+    TransferError,
     storage::{identity::hex, state_digest},
 };
 
@@ -116,6 +117,14 @@ pub struct Digest {
     pub log_chain: String,
     /// Hexadecimal digest of the state.
     pub state: String,
+}
+
+#[cfg(test)]
+impl<M: Machine> Node<M> {
+    /// What the parts of the node share, for tests that look inside.
+    pub(crate) fn core(&self) -> &Arc<Core<M>> {
+        &self.core
+    }
 }
 
 impl<M: Machine> Node<M> {
@@ -224,6 +233,24 @@ impl<M: Machine> Node<M> {
         timeout: Duration,
     ) -> Result<ReplicaId, TransferError> {
         self.core.hand_over(to, Instant::now() + timeout).await
+    }
+
+    /// The members as the leader sees them; as this replica does, if no leader answers in time.
+    pub async fn members(&self, deadline: Instant) -> Members {
+        self.core.members(deadline).await
+    }
+
+    /// Has a change of the membership carried out, on whichever replica this is. A learner that
+    /// was added gets its vote later, by itself.
+    ///
+    /// # Errors
+    /// [`MemberError`], which tells what may be retried.
+    pub async fn change_members(
+        &self,
+        change: MemberChange,
+        deadline: Instant,
+    ) -> Result<MemberChanged, MemberError> {
+        self.core.change_members(change, deadline).await
     }
 
     /// Takes a snapshot now and waits until it is durable; returns the index it covers.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::{core::Core, propose::Tried, receive};
 use crate::{
     Machine,
+    members::{Ask, MemberError, Reply, Standing, change::Attempt},
     metrics::PEER_REFUSALS_TOTAL,
     transport::{
         BODY_BYTES_MAX, Caller, ENTRY_BODY_BYTES_MAX, header, route,
@@ -74,6 +75,7 @@ pub(crate) fn router<M: Machine>(core: Arc<Core<M>>) -> Router {
         .route(route::PROPOSE, post(propose::<M>))
         .route(route::READ_INDEX, post(read_index::<M>))
         .route(route::HELLO, post(hello::<M>))
+        .route(route::MEMBERS, post(members::<M>))
         .with_state(core)
 }
 
@@ -88,6 +90,12 @@ impl<M: Machine> Core<M> {
     fn check_disks(&self, caller: &Caller) -> Result<(), Reject> {
         if !caller.is_addressed_to_disk {
             return Err(Reject::new(STRANGER, "the request does not name the disk it is for"));
+        }
+        if self.board.latest().retired().contains(&caller.from.id) {
+            return Err(Reject::new(
+                STRANGER,
+                format!("replica {} was removed from this cluster", caller.from.id),
+            ));
         }
         // The sender's disk must be the one the membership knows. A replica that is not in the
         // membership here may be one this replica has not heard of yet.
@@ -207,6 +215,40 @@ async fn hello<M: Machine>(
 ) -> Result<Response, Reject> {
     core.identify(&request)?;
     reply(&core.hello_answer())
+}
+
+/// Answers everybody who knows the cluster's token: whoever joins is no member yet, and whoever
+/// was removed must be told so.
+async fn members<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    let caller = core.identify(&request)?;
+    if !caller.is_addressed_to_disk {
+        return Err(Reject::new(STRANGER, "the request does not name the disk it is for"));
+    }
+    let is_forwarded = number(&request, header::HOPS) != Some(0);
+    let deadline = Instant::now() + patience_of(&request);
+    let ask: Ask = message(request).await?;
+    let standing = core.standing_of(caller.from);
+    match (&ask, standing) {
+        (Ask::Standing, _) => return reply(&Reply::Standing(standing)),
+        (_, Standing::Removed) => {
+            return reply(&Reply::Failed(MemberError::Removed(caller.from.id)));
+        }
+        _ => {}
+    }
+    if !is_forwarded {
+        let answer = core.ask_leader(ask, deadline).await.unwrap_or_else(Reply::Failed);
+        return reply(&answer);
+    }
+    if !core.leadership().is_leader_here {
+        return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
+    }
+    match core.answer_as_leader(&ask).await {
+        Attempt::Done(answer) => reply(&answer),
+        Attempt::Again(error) => reply(&Reply::Failed(error)),
+    }
 }
 
 impl<M: Machine> Core<M> {

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Config, Machine, StartError,
+    members::join::take_place,
     membership::Round,
     storage::{Disk, Opened},
     transport::{Credentials, NetworkFactory, Peers, server},
@@ -62,11 +63,14 @@ impl<M: Machine> Node<M> {
     }
 
     async fn bring_up(
-        config: Config,
+        mut config: Config,
         initial: M,
         listener: Option<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
         check(&config)?;
+        if let Some(join) = config.join.clone() {
+            config.replica_id = take_place(&config, &join).await?;
+        }
         let for_disk = config.clone();
         let opened = tokio::task::spawn_blocking(move || Disk::open(&for_disk, initial));
         let opened = opened.await.map_err(|error| StartError::Core(error.to_string()))??;
@@ -83,7 +87,7 @@ impl<M: Machine> Node<M> {
         core.raft.run();
         core.tasks.spawn(core.clone().follow());
         let node = Self { core: core.clone() };
-        if is_virgin {
+        if is_virgin && core.config.join.is_none() {
             match core.round().await {
                 Round::Replaced => {
                     node.abort().await;
@@ -93,7 +97,11 @@ impl<M: Machine> Node<M> {
                 Round::AllVirgin(_) | Round::Waiting => {}
             }
         }
-        core.tasks.spawn(core.clone().join_cluster());
+        if core.config.join.is_none() {
+            core.tasks.spawn(core.clone().join_cluster());
+        }
+        core.tasks.spawn(core.clone().keep_standing());
+        core.tasks.spawn(core.clone().keep_members());
         core.tasks.spawn(core.clone().pass_start_barrier());
         core.tasks.spawn(core.clone().take_snapshots());
         Ok(node)
@@ -152,6 +160,8 @@ async fn build<M: Machine>(
         receiving: Semaphore::new(1),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        changing: Arc::default(),
+        leading_since: Mutex::new(None),
         targets: Mutex::new(HashMap::new()),
         config,
     }))
@@ -198,7 +208,14 @@ fn check(config: &Config) -> Result<(), StartError> {
     if addresses.len() != config.peers.len() {
         return wrong("two replicas of the list have the same peer address".to_owned());
     }
-    if !ids.contains(&config.replica_id) {
+    if let Some(join) = &config.join {
+        if !config.peers.is_empty() {
+            return wrong("a replica either founds a cluster with others or joins one".to_owned());
+        }
+        if join.members.is_empty() || join.peer_addr.is_empty() {
+            return wrong("joining needs addresses of members, and an own one".to_owned());
+        }
+    } else if !ids.contains(&config.replica_id) {
         return wrong(format!("replica {} is not in the list of replicas", config.replica_id));
     }
     let timers = config.timers;

@@ -35,6 +35,8 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         replica_id: 1,
         cluster_token: "test".to_owned(),
         peers: vec![peer(1), peer(2), peer(3)],
+        join: None,
+        promote_after: Duration::from_millis(300),
         data_dir: data_dir.to_owned(),
         peer_listen: "127.0.0.1:0".to_owned(),
         peer_tls: None,

@@ -47,13 +47,7 @@ impl Identity {
         let Some(bytes) = read_if_there(&path).map_err(doing("reading", &path))? else {
             return Self::stamp(config, cluster, &path);
         };
-        let found = Self::decode(&bytes).map_err(|what| {
-            StartError::Damaged(format!(
-                "{} {what}: restore the file from a copy of this disk, or replace the replica \
-                 under a new id",
-                path.display()
-            ))
-        })?;
+        let found = Self::decode(&bytes).map_err(|what| unreadable(&path, &what))?;
         if found.cluster != cluster || found.replica_id != config.replica_id {
             return Err(StartError::Foreign {
                 path: config.data_dir.clone(),
@@ -65,21 +59,65 @@ impl Identity {
     }
 
     fn stamp(config: &Config, cluster: [u8; 16], path: &Path) -> Result<Self, StartError> {
-        if let Some(stray) = first_data(&config.data_dir) {
-            return Err(StartError::Damaged(format!(
-                "{} has {stray} but no identity file: this is not a data directory, or it lost \
-                 its identity; restore the file, or choose an empty directory",
-                config.data_dir.display()
-            )));
-        }
+        Self::check_empty(&config.data_dir)?;
+        let incarnation = Self::draw()?;
+        let identity = Self { cluster, replica_id: config.replica_id, incarnation };
+        write_whole(path, &identity.encode()).map_err(doing("writing", path))?;
+        Ok(identity)
+    }
+
+    /// Draws the random bits that name a disk.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] if the system has none.
+    pub(crate) fn draw() -> Result<[u8; 16], StartError> {
         let mut incarnation = [0; 16];
         rand::rngs::OsRng.try_fill_bytes(&mut incarnation).map_err(|error| StartError::Io {
             doing: "drawing the random bits that name the disk failed".to_owned(),
             source: std::io::Error::other(error),
         })?;
-        let identity = Self { cluster, replica_id: config.replica_id, incarnation };
-        write_whole(path, &identity.encode()).map_err(doing("writing", path))?;
-        Ok(identity)
+        Ok(incarnation)
+    }
+
+    /// Stamps an empty directory with the place a cluster has given this replica.
+    ///
+    /// # Errors
+    /// [`StartError::Io`].
+    pub(crate) fn stamp_as(
+        config: &Config,
+        replica_id: ReplicaId,
+        incarnation: [u8; 16],
+    ) -> Result<(), StartError> {
+        let path = config.data_dir.join(IDENTITY_FILE);
+        let cluster = cluster_of(&config.cluster_token);
+        let identity = Self { cluster, replica_id, incarnation };
+        write_whole(&path, &identity.encode()).map_err(doing("writing", &path))
+    }
+
+    /// The replica a directory belongs to; `None` if it is not stamped.
+    ///
+    /// # Errors
+    /// [`StartError::Damaged`] for an identity that cannot be read.
+    pub(crate) fn replica_of(data_dir: &Path) -> Result<Option<ReplicaId>, StartError> {
+        let path = data_dir.join(IDENTITY_FILE);
+        let Some(bytes) = read_if_there(&path).map_err(doing("reading", &path))? else {
+            return Ok(None);
+        };
+        let found = Self::decode(&bytes).map_err(|what| unreadable(&path, &what))?;
+        Ok(Some(found.replica_id))
+    }
+
+    /// Makes sure that a directory without an identity has nothing of a replica in it.
+    ///
+    /// # Errors
+    /// [`StartError::Damaged`].
+    pub(crate) fn check_empty(data_dir: &Path) -> Result<(), StartError> {
+        let Some(stray) = first_data(data_dir) else { return Ok(()) };
+        Err(StartError::Damaged(format!(
+            "{} has {stray} but no identity file: this is not a data directory, or it lost \
+             its identity; restore the file, or choose an empty directory",
+            data_dir.display()
+        )))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -117,6 +155,14 @@ impl Identity {
             incarnation: *incarnation,
         })
     }
+}
+
+fn unreadable(path: &Path, what: &str) -> StartError {
+    StartError::Damaged(format!(
+        "{} {what}: restore the file from a copy of this disk, or replace the replica under a new \
+         id",
+        path.display()
+    ))
 }
 
 /// Creates the data directory.

@@ -98,21 +98,34 @@ struct ReplicaRecord {
     incarnation: [u8; 16],
 }
 
-/// Encodes a membership.
+/// Encodes a membership. What the first format lacks follows it, and only if there is any.
 pub(crate) fn encode_membership(membership: &Membership<ReplicaId, Peer>) -> io::Result<Vec<u8>> {
     let record = MembershipRecord {
         configs: membership.get_joint_config().clone(),
         replicas: membership.nodes().map(|(id, peer)| (*id, ReplicaRecord::from(peer))).collect(),
     };
-    postcard::to_stdvec(&record).map_err(|error| damaged(error.to_string()))
+    let bytes = postcard::to_stdvec(&record).map_err(|error| damaged(error.to_string()))?;
+    let replacements: BTreeMap<ReplicaId, ReplicaId> =
+        membership.nodes().filter_map(|(id, peer)| Some((*id, peer.replaces?))).collect();
+    if replacements.is_empty() {
+        return Ok(bytes);
+    }
+    postcard::to_extend(&replacements, bytes).map_err(|error| damaged(error.to_string()))
 }
 
 /// Reads a membership.
 pub(crate) fn decode_membership(bytes: &[u8]) -> io::Result<Membership<ReplicaId, Peer>> {
-    let record: MembershipRecord = postcard::from_bytes(bytes)
-        .map_err(|error| damaged(format!("a membership does not decode: {error}")))?;
-    let replicas: BTreeMap<ReplicaId, Peer> =
-        record.replicas.into_iter().map(|(id, replica)| (id, replica.into())).collect();
+    let wrong = |error| damaged(format!("a membership does not decode: {error}"));
+    let (record, rest) = postcard::take_from_bytes::<MembershipRecord>(bytes).map_err(wrong)?;
+    let replacements: BTreeMap<ReplicaId, ReplicaId> = if rest.is_empty() {
+        BTreeMap::new()
+    } else {
+        postcard::from_bytes(rest).map_err(wrong)?
+    };
+    let peer = |(id, record): (ReplicaId, ReplicaRecord)| {
+        (id, Peer { replaces: replacements.get(&id).copied(), ..record.into() })
+    };
+    let replicas: BTreeMap<ReplicaId, Peer> = record.replicas.into_iter().map(peer).collect();
     if record.configs.is_empty() && replicas.is_empty() {
         return Ok(Membership::default());
     }
@@ -175,6 +188,7 @@ impl From<ReplicaRecord> for Peer {
             peer_addr: record.peer_addr,
             client_url: record.client_url,
             incarnation: record.incarnation,
+            replaces: None,
         }
     }
 }

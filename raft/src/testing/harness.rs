@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::register::{RegisterCommand, RegisterReply, Registers};
 use crate::{
-    Applied, Config, Node, PeerConfig, Proposal, ProposeError, ReadMode, ReplicaId, RequestId,
-    StartError, Timers, View, config::SnapshotPolicy,
+    Applied, Config, JoinConfig, Node, PeerConfig, Proposal, ProposeError, ReadMode, ReplicaId,
+    RequestId, StartError, Timers, View, config::SnapshotPolicy,
 };
 
 /// Nothing in a test takes longer, or the test has failed.
@@ -29,6 +29,9 @@ pub(crate) struct Cluster {
     peers: Vec<PeerConfig>,
     bound: BTreeMap<ReplicaId, TcpListener>,
     tweak: fn(&mut Config),
+    /// Replicas that were no founders.
+    joined: Vec<PeerConfig>,
+    joined_last: ReplicaId,
     nodes: BTreeMap<ReplicaId, Node<Registers>>,
 }
 
@@ -58,7 +61,15 @@ impl Cluster {
             bound.insert(id, listener);
         }
         let dir = tempfile::tempdir().expect("a directory");
-        Self { dir, peers, bound, tweak, nodes: BTreeMap::new() }
+        Self {
+            dir,
+            bound,
+            tweak,
+            joined: Vec::new(),
+            joined_last: size,
+            peers,
+            nodes: BTreeMap::new(),
+        }
     }
 
     /// Starts all replicas and waits until all are ready.
@@ -80,6 +91,8 @@ impl Cluster {
             replica_id: id,
             cluster_token: "a token for tests".to_owned(),
             peers: self.peers.clone(),
+            join: None,
+            promote_after: Duration::from_millis(300),
             data_dir: self.data_dir(id),
             peer_listen: self.peers[usize::try_from(id - 1).expect("small")].peer_addr.clone(),
             peer_tls: None,
@@ -102,10 +115,7 @@ impl Cluster {
     /// The port of a replica that does not run; bound to it.
     pub(crate) fn listener(&mut self, id: ReplicaId) -> TcpListener {
         let listener = self.bound.remove(&id).unwrap_or_else(|| {
-            let addr: SocketAddr = self.peers[usize::try_from(id - 1).expect("small")]
-                .peer_addr
-                .parse()
-                .expect("an address");
+            let addr: SocketAddr = self.place(id).peer_addr.parse().expect("an address");
             TcpListener::bind(addr).expect("the port of a replica that has stopped")
         });
         listener.set_nonblocking(true).expect("a socket");
@@ -119,6 +129,78 @@ impl Cluster {
         let node = Node::start_with_listener(config, Registers::default(), listener).await?;
         self.nodes.insert(id, node);
         Ok(())
+    }
+
+    /// The addresses of a replica that is not started yet.
+    pub(crate) fn reserve(&mut self, id: ReplicaId) -> (String, String) {
+        while self.joined.len() < usize::try_from(id).expect("small") - self.peers.len() {
+            let host = self.peers[0].peer_addr.rsplit_once(':').expect("an address").0;
+            let listener = TcpListener::bind((host, 0)).expect("a port");
+            let id = u64::try_from(self.peers.len() + self.joined.len()).expect("small") + 1;
+            let peer_addr = listener.local_addr().expect("an address").to_string();
+            self.bound.insert(id, listener);
+            let client_url = format!("http://replica-{id}");
+            self.joined.push(PeerConfig { id, peer_addr, client_url });
+        }
+        let peer = self.place(id);
+        (peer.peer_addr.clone(), peer.client_url.clone())
+    }
+
+    /// Starts one more replica and has it join; `id` is what its configuration says.
+    pub(crate) async fn join(&mut self, id: Option<ReplicaId>) -> Result<ReplicaId, StartError> {
+        self.joined_last += 1;
+        let next = self.joined_last;
+        self.reserve(next);
+        self.rejoin(next, id).await
+    }
+
+    /// Starts a replica that joins, or has joined before, at the place of `at`.
+    pub(crate) async fn rejoin(
+        &mut self,
+        at: ReplicaId,
+        id: Option<ReplicaId>,
+    ) -> Result<ReplicaId, StartError> {
+        let peer = self.place(at).clone();
+        let listener = self.listener(at);
+        let mut config = self.config(1);
+        config.replica_id = id.unwrap_or(0);
+        config.data_dir = self.data_dir(at);
+        config.peer_listen.clone_from(&peer.peer_addr);
+        config.join = Some(JoinConfig {
+            members: self.peers.iter().map(|peer| peer.peer_addr.clone()).collect(),
+            peer_addr: peer.peer_addr,
+            client_url: peer.client_url,
+        });
+        config.peers.clear();
+        let node = Node::start_with_listener(config, Registers::default(), listener).await?;
+        let id = node.status().replica_id;
+        self.nodes.insert(id, node);
+        Ok(id)
+    }
+
+    /// Starts a replica again, the way it was started before.
+    pub(crate) async fn start_any(&mut self, id: ReplicaId) {
+        if self.peers.iter().any(|peer| peer.id == id) {
+            self.start(id).await;
+        } else {
+            self.rejoin(id, None).await.expect("starts");
+        }
+    }
+
+    /// Gives a founding replica that does not run another port; returns its new address.
+    pub(crate) fn relocate(&mut self, id: ReplicaId) -> String {
+        let host = self.peers[0].peer_addr.rsplit_once(':').expect("an address").0;
+        let listener = TcpListener::bind((host, 0)).expect("a port");
+        let addr = listener.local_addr().expect("an address").to_string();
+        self.bound.insert(id, listener);
+        let place = self.peers.iter_mut().find(|peer| peer.id == id).expect("a founder");
+        place.peer_addr.clone_from(&addr);
+        addr
+    }
+
+    fn place(&self, id: ReplicaId) -> &PeerConfig {
+        let mut places = self.peers.iter().chain(&self.joined);
+        places.find(|peer| peer.id == id).expect("a replica with an address")
     }
 
     /// Starts a replica.

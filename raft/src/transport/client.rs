@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::Stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -21,7 +22,7 @@ use super::{
     header,
     status::{NOT_LEADER, STOPPED, STRANGER},
 };
-use crate::tls::PeerTls;
+use crate::{tls::PeerTls, types::StoredMembership};
 
 /// Idle connections are kept that long.
 const IDLE: Duration = Duration::from_secs(90);
@@ -107,6 +108,9 @@ impl CallError {
 /// The connections of this replica to all others.
 pub(crate) struct Peers {
     credentials: Arc<Credentials>,
+    /// The members as this replica knows them now: the consensus library goes on with the address
+    /// a replica had when the connection to it was set up.
+    book: ArcSwap<StoredMembership>,
     log: Client<Connector, Body>,
     heartbeat: Client<Connector, Body>,
     snapshot: Client<Connector, Body>,
@@ -133,7 +137,23 @@ impl Peers {
             snapshot: client(1),
             calls: client(CALLS_IDLE_MAX),
             credentials,
+            book: ArcSwap::default(),
         }
+    }
+
+    /// From now on members are reached where this membership says.
+    pub(crate) fn learn(&self, membership: Arc<StoredMembership>) {
+        self.book.store(membership);
+    }
+
+    /// Where a replica is now, if that is not where a target says.
+    pub(crate) fn moved(&self, target: &Target) -> Option<Target> {
+        let book = self.book.load();
+        let peer = book.membership().get_node(&target.name.id)?;
+        let is_same = peer.incarnation == target.name.incarnation
+            && target.base.strip_prefix("http://") == Some(peer.peer_addr.as_str());
+        let name = Name { incarnation: peer.incarnation, ..target.name };
+        (!is_same).then(|| self.target(name, &peer.peer_addr))
     }
 
     /// A replica at an address.

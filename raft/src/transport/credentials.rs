@@ -28,6 +28,11 @@ pub(crate) struct Name {
     pub(crate) incarnation: [u8; 16],
 }
 
+impl Name {
+    /// Whoever listens at an address.
+    pub(crate) const ANYBODY: Self = Self { id: 0, incarnation: [0; 16] };
+}
+
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.id, hex(&self.incarnation))
@@ -173,6 +178,10 @@ impl Credentials {
             return Err(Refusal::Proof);
         }
         let is_addressed_to_disk = to == self.here;
+        // Whoever joins knows addresses only, and asks who is there.
+        if to == Name::ANYBODY {
+            return Ok(Caller { from, is_addressed_to_disk: false });
+        }
         if to.id != self.here.id || (!is_addressed_to_disk && to.incarnation != [0; 16]) {
             return Err(Refusal::Receiver {
                 wanted: format!("{to:?}"),

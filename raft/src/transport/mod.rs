@@ -50,6 +50,8 @@ pub(crate) mod route {
     pub(crate) const READ_INDEX: &str = "/quorate/peer/v1/read-index";
     /// Who is there, and whom it knows.
     pub(crate) const HELLO: &str = "/quorate/peer/v1/hello";
+    /// Who belongs to the cluster, and changes of that.
+    pub(crate) const MEMBERS: &str = "/quorate/peer/v1/members";
 }
 
 /// Headers of the peer port, besides those of [`credentials`].

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
@@ -68,7 +69,7 @@ impl NetworkFactory {
     fn connect(&self, line: Line, id: ReplicaId, peer: &Peer) -> Network {
         let name = Name { id, incarnation: peer.incarnation };
         Network {
-            target: self.peers.target(name, &peer.peer_addr),
+            target: ArcSwap::from_pointee(self.peers.target(name, &peer.peer_addr)),
             peers: self.peers.clone(),
             here: self.here,
             timers: self.timers,
@@ -96,13 +97,24 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 /// Connections to one replica, for one use.
 pub(crate) struct Network {
     peers: Arc<Peers>,
-    target: Target,
+    target: ArcSwap<Target>,
     here: ReplicaId,
     timers: Timers,
     line: Line,
 }
 
 impl Network {
+    /// The replica, where it is now.
+    fn target(&self) -> Arc<Target> {
+        let target = self.target.load_full();
+        let Some(moved) = self.peers.moved(&target) else {
+            return target;
+        };
+        let moved = Arc::new(moved);
+        self.target.store(moved.clone());
+        moved
+    }
+
     /// How long an append may take: long enough for a large one on a slow disk.
     fn append_patience(&self, option: &RPCOption, bytes: usize) -> Duration {
         if self.line == Line::Heartbeat {
@@ -123,7 +135,7 @@ impl Network {
         patience: Duration,
         action: RPCTypes,
     ) -> Result<T, RPCError<TypeConfig>> {
-        let answer = self.peers.call(self.line, &self.target, request, patience).await;
+        let answer = self.peers.call(self.line, &self.target(), request, patience).await;
         let answer = answer.map_err(|error| self.failed(&error, action))?;
         wire::decode(&answer).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
@@ -133,7 +145,7 @@ impl Network {
             CallError::Timeout(timeout) => RPCError::Timeout(Timeout {
                 action,
                 id: self.here,
-                target: self.target.name.id,
+                target: self.target.load().name.id,
                 timeout: *timeout,
             }),
             error if error.is_unreachable() => RPCError::Unreachable(Unreachable::new(error)),
@@ -183,7 +195,7 @@ impl Network {
             sent.fetch_add(1, Ordering::Relaxed);
         });
         let request = Request::streamed(route::SNAPSHOT, stream::iter(front).chain(chunks));
-        let response = self.peers.send(self.line, &self.target, request).await?;
+        let response = self.peers.send(self.line, &self.target(), request).await?;
         let mut parts = response.into_body().into_data_stream();
         let mut answer: Option<Vec<u8>> = None;
         while let Some(part) = parts.next().await {

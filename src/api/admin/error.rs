@@ -16,7 +16,7 @@ use crate::{
     api::{auth, limit::Refusal},
     broker::{
         ProposeError, ReadError,
-        engine::{Compacted, TransferError},
+        engine::{Compacted, MemberError, TransferError},
     },
     domain::{system::access, undermoon::Rejection},
 };
@@ -48,6 +48,9 @@ pub(super) enum Failure {
     /// What was asked for is no longer kept.
     #[error("{0}; read the state again and go on from the Quorate-Index of that answer plus one")]
     Compacted(#[from] Compacted),
+    /// The members stay as they are, or may not have.
+    #[error(transparent)]
+    Members(#[from] MemberError),
     /// The disk or the log could not do it.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -67,13 +70,22 @@ impl Failure {
             Self::Refused(Refusal::BodySlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(Refusal::BodyBroken(_) | Refusal::BadHeader(_))
             | Self::Malformed(_)
+            | Self::Members(MemberError::Invalid(_))
             | Self::Propose(ProposeError::Invalid(_))
             | Self::Access(access::Rejection::Invalid(_)) => StatusCode::BAD_REQUEST,
             Self::Access(access::Rejection::NotFound) => StatusCode::NOT_FOUND,
             Self::Rejected(_)
             | Self::Access(_)
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
-            | Self::Transfer(_) => StatusCode::CONFLICT,
+            | Self::Transfer(_)
+            | Self::Members(
+                MemberError::Refused(_) | MemberError::AnotherDisk(_) | MemberError::Removed(_),
+            ) => StatusCode::CONFLICT,
+            Self::Members(MemberError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::Members(MemberError::InProgress | MemberError::NotAccepted(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Members(MemberError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Propose(ProposeError::NotAccepted { .. })
             | Self::Read(ReadError::NotReady | ReadError::Stale { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -107,6 +119,14 @@ impl Failure {
             Self::Read(ReadError::Timeout { .. }) => "timeout",
             Self::Transfer(_) => "not_transferred",
             Self::Compacted(_) => "compacted",
+            Self::Members(MemberError::Invalid(_)) => "invalid_request",
+            Self::Members(MemberError::NotFound(_)) => "not_found",
+            Self::Members(MemberError::Refused(_)) => "refused",
+            Self::Members(MemberError::AnotherDisk(_)) => "another_disk",
+            Self::Members(MemberError::Removed(_)) => "removed",
+            Self::Members(MemberError::InProgress) => "in_progress",
+            Self::Members(MemberError::NotAccepted(_)) => "not_accepted",
+            Self::Members(MemberError::Unknown(_)) => "outcome_unknown",
             Self::Disk(_) | Self::Reply(_) => "internal",
         }
     }

@@ -6,6 +6,8 @@
 //! - `GET /quorate/v1/status`, `/digest`, `/log?from=&to=`: what this replica knows and has.
 //! - `GET`, `PUT /quorate/v1/undermoon/settings`: replicated settings, changed through the log.
 //! - `GET /quorate/v1/events`: the change feed.
+//! - `GET`, `POST /quorate/v1/members`, and below them `DELETE`, `PATCH /{id}`, `POST
+//!   /{id}/promote`, `/{id}/replace`: the members of the cluster.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
 //! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
@@ -16,6 +18,7 @@ mod audit;
 mod error;
 mod events;
 mod health;
+mod members;
 mod routes;
 mod tokens;
 mod wire;
@@ -75,6 +78,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/events", get(events::events))
         .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
         .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
+        .route("/quorate/v1/members", get(members::list).post(members::add))
+        .route("/quorate/v1/members/{id}", delete(members::remove).patch(members::update))
+        .route("/quorate/v1/members/{id}/promote", post(members::promote))
+        .route("/quorate/v1/members/{id}/replace", post(members::replace))
         .route("/quorate/v1/snapshot", post(routes::snapshot))
         .route("/quorate/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/quorate/v1/tokens/{id}", delete(tokens::revoke))

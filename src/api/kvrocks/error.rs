@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     api::{auth, limit::Refusal, profile::Profile},
-    broker::{ProposeError, ReadError},
+    broker::{ProposeError, ReadError, engine::MemberError},
     domain::kvrocks::Rejection,
 };
 
@@ -32,6 +32,9 @@ pub(super) enum Failure {
     /// The log did not take the command, or did not say so in time.
     #[error("not proposed")]
     Propose(#[from] ProposeError),
+    /// The members stay as they are, or may not have.
+    #[error("members not changed")]
+    Members(#[from] MemberError),
     /// The state could not be read as currently as asked.
     #[error("not read")]
     Read(#[from] ReadError),
@@ -56,9 +59,6 @@ pub(super) enum Failure {
     /// The settings forbid it.
     #[error("forbidden: {0}")]
     Forbidden(String),
-    /// Not offered by this program.
-    #[error("not offered: {0}")]
-    NotOffered(String),
     /// The answer could not be built.
     #[error("the answer could not be built: {0}")]
     Answer(String),
@@ -88,6 +88,7 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
             answer(status, &text, profile)
         }
         Failure::Propose(error) => not_proposed(error, profile),
+        Failure::Members(error) => members_kept(error, profile),
         Failure::Read(_) | Failure::NoLeader => no_leader(1, profile),
         Failure::Refused(refusal) => refused(refusal, profile),
         Failure::NoRoute => answer(StatusCode::NOT_FOUND, "not found", profile),
@@ -98,12 +99,25 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
             answer(StatusCode::GATEWAY_TIMEOUT, text, profile)
         }
         Failure::Forbidden(message) => answer(StatusCode::FORBIDDEN, message, profile),
-        Failure::NotOffered(message) => answer(StatusCode::NOT_IMPLEMENTED, message, profile),
         Failure::Answer(message) => {
             tracing::error!(error = message, "answer could not be built");
             answer(StatusCode::INTERNAL_SERVER_ERROR, "internal error", profile)
         }
     }
+}
+
+/// The original names no refusal of its own for these; what it would not judge is in conflict.
+fn members_kept(error: &MemberError, profile: Profile) -> Response<Body> {
+    let status = match error {
+        MemberError::Invalid(_) => StatusCode::BAD_REQUEST,
+        MemberError::NotFound(_) => StatusCode::NOT_FOUND,
+        MemberError::Refused(_) | MemberError::AnotherDisk(_) | MemberError::Removed(_) => {
+            StatusCode::CONFLICT
+        }
+        MemberError::InProgress | MemberError::NotAccepted(_) => return no_leader(1, profile),
+        MemberError::Unknown(_) => StatusCode::GATEWAY_TIMEOUT,
+    };
+    answer(status, &error.to_string(), profile)
 }
 
 /// Status and text of a refusal.

@@ -84,7 +84,7 @@ pub(super) async fn handle(
         Route::Cluster(key, route) => of_cluster(&ask, key, route, &body).await,
         Route::Leader => operate::leader(&ask),
         Route::Peers => operate::peers(&ask),
-        Route::ChangePeers => operate::change_peers(&ask, &body),
+        Route::ChangePeers => operate::change_peers(&ask, &body).await,
         Route::Settings => operate::settings(&ask).await,
         Route::ChangeSettings => operate::change_settings(&ask, &body).await,
         Route::Observers => operate::observers(&ask).await,

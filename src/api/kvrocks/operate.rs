@@ -13,13 +13,18 @@ use super::{
     handle::{Answer, Ask, encode, unexpected},
     wire,
 };
-use crate::domain::kvrocks::{
-    Command, Rejection, Reply, Secret,
-    command::ClusterKey,
-    query,
-    settings::{AdoptPolicy, NodeCheck, Settings, SettingsChange},
+use crate::{
+    broker::engine::MemberChange,
+    domain::kvrocks::{
+        Command, Rejection, Reply, Secret,
+        command::ClusterKey,
+        query,
+        settings::{AdoptPolicy, NodeCheck, Settings, SettingsChange},
+    },
 };
 
+/// Longest wait for a change of the members, a hand-over of leadership included.
+const MEMBERS_TIME: Duration = Duration::from_secs(8);
 /// Longest wait for a push to reach all nodes.
 const SYNC_TIME: Duration = Duration::from_secs(10);
 /// Pause between two looks at the state.
@@ -55,14 +60,14 @@ pub(super) fn peers(ask: &Ask<'_>) -> Answer {
     encode(StatusCode::OK, &answer)
 }
 
-/// `POST /raft/peers` (spec 2.4): judged as the original judges it. Members change through the
-/// configuration of the replicas; this program does not change them on request.
-pub(super) fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
+/// `POST /raft/peers` (spec 2.4): judged as the original judges it, answered once it is committed.
+/// A peer that is added is a learner until it has started and caught up.
+pub(super) async fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
     let body = Body::parse(body)?;
     let bad = |text: &str| Err(Failure::BadRequest(text.to_owned()));
     let (id, peer) = (body.integer("id")?, body.text("peer")?);
     let status = ask.family.edge.broker.status();
-    match body.text("operation")?.to_ascii_lowercase().as_str() {
+    let change = match body.text("operation")?.to_ascii_lowercase().as_str() {
         "add" | "remove" if id <= 0 => return bad("id should be greater than 0"),
         "add" if peer.is_empty() => return bad("peer should NOT be empty"),
         "add" => {
@@ -70,6 +75,8 @@ pub(super) fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
             if status.peers.iter().any(|known| known.peer_addr == addr) {
                 return Err(Failure::Node(format!("peer '{peer}' already exists")));
             }
+            let (id, peer_addr) = (u64::try_from(id).ok(), addr.trim_end_matches('/').to_owned());
+            MemberChange::Add { id, peer_addr, client_url: String::new() }
         }
         "remove" => {
             if !status.peers.iter().any(|known| u64::try_from(id) == Ok(known.id)) {
@@ -78,10 +85,13 @@ pub(super) fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
             if status.peers.len() <= 1 {
                 return bad("can't remove the last peer");
             }
+            MemberChange::Remove { id: id.unsigned_abs() }
         }
         _ => return bad("operation must be one of [add,remove]"),
-    }
-    Err(Failure::NotOffered("the members of a running cluster cannot be changed".to_owned()))
+    };
+    let deadline = Instant::now() + MEMBERS_TIME;
+    ask.family.edge.broker.change_members(change, deadline).await?;
+    encode(StatusCode::OK, &())
 }
 
 /// The settings as shown.

@@ -137,6 +137,7 @@ mod tests {
             peer_addr: "127.0.0.1:7801".to_owned(),
             client_url: "http://127.0.0.1:7799".to_owned(),
             incarnation: [0xab; 16],
+            replaces: None,
         };
         let membership = Membership::new(
             vec![BTreeSet::from([1, 2]), BTreeSet::from([1])],
