@@ -205,6 +205,6 @@ fn an_address_nobody_answers_at_must_not_cost_the_quorum() {
     assert_eq!(judge(&scene(3, 0), &moved(2, "host-2:7800")), Ok(Step::Nothing { id: 2 }));
     refused(&scene(3, 0), &moved(2, "host-3:7800"), "peer address of replica 3");
     refused(&without(scene(3, 0), &[3]), &moved(2, "new:1"), "without an answer: 3");
-    assert!(matches!(judge(&without(scene(3, 0), &[3]), &moved(3, "new:1")), Ok(_)));
+    assert!(judge(&without(scene(3, 0), &[3]), &moved(3, "new:1")).is_ok());
     assert_eq!(judge(&scene(3, 0), &moved(9, "new:1")), Err(MemberError::NotFound(9)));
 }
