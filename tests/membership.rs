@@ -101,11 +101,17 @@ async fn wait_voters(cluster: &Cluster, wanted: &[u64]) -> Value {
 }
 
 /// Every acknowledged write is on every replica, each once, and all replicas agree.
-async fn settle(cluster: &mut Cluster, epoch_before: u64, records: &[Record]) {
+async fn settle(
+    cluster: &mut Cluster,
+    (epoch_before, started): (u64, Instant),
+    records: &[Record],
+) {
     cluster.wait_all_ready().await;
     let writes: u64 = records.iter().map(|r| r.proxies.len() as u64 + r.changes).sum();
-    let slowest = records.iter().map(|r| r.slowest).max().unwrap_or_default();
-    println!("{writes} writes acknowledged, slowest {slowest:?}");
+    let slowest = records.iter().max_by_key(|record| record.slowest).unwrap();
+    let at = slowest.slowest_begun.map(|begun| begun.duration_since(started));
+    let slowest = slowest.slowest;
+    println!("{writes} writes acknowledged, slowest {slowest:?}, begun at {at:?}");
     assert!(writes > 200, "only {writes} writes: the test has not tested much");
     assert!(slowest <= REFUSAL_MAX, "a write waited {slowest:?}");
     for url in cluster.urls() {
@@ -134,6 +140,8 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
     let mut cluster = Cluster::start(3, &[]).await;
     let before = writers::prepare(&cluster.url(1)).await;
     let writers = Writers::start(WRITERS, &cluster.urls());
+    let started = Instant::now();
+    let phase = |what: &str| println!("{what} at {:?}", started.elapsed());
     writers.wait_for(100, PATIENCE).await;
 
     // Two more: one that says its id, one that takes what it is given.
@@ -145,12 +153,14 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
     writers.wait_for(100, PATIENCE).await;
 
     // Two die, the leader among them, and are replaced.
+    phase("five voters");
     let leader = cluster.wait_leader().await;
     let other = (1..=3).find(|id| *id != leader).unwrap();
     for id in [leader, other] {
         cluster.replica(id).kill();
     }
     cluster.wait_leader_other_than(leader).await;
+    phase("another leader");
     cluster.replicas.retain(|replica| ![leader, other].contains(&replica.id));
     writers.follow(&cluster.urls());
     writers.wait_for(100, PATIENCE).await;
@@ -170,6 +180,7 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
     writers.follow(&cluster.urls());
     writers.wait_for(100, PATIENCE).await;
 
+    phase("replaced");
     // Back to three; clients stop asking a replica before it goes.
     for _ in 0..2 {
         let gone = wanted.remove(0);
@@ -177,6 +188,7 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
         let urls: Vec<String> = rest.iter().map(|id| cluster.url(*id)).collect();
         writers.follow(&urls);
         sleep(Duration::from_millis(100)).await;
+        phase(&format!("removing {gone}, {} leads", cluster.wait_leader().await));
         done(&cluster, &["members", "remove", &gone.to_string(), "--yes"]).await;
         let status = cluster.replica(gone).wait_exit(PATIENCE).expect("a removed replica ends");
         assert!(!status.success());
@@ -184,10 +196,11 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
         assert!(said.contains(&format!("replica {gone} was removed")), "{said}");
         cluster.replicas.retain(|replica| replica.id != gone);
         wait_voters(&cluster, &wanted).await;
+        phase("removed");
     }
     writers.wait_for(100, PATIENCE).await;
     let records = writers.finish().await;
-    settle(&mut cluster, before, &records).await;
+    settle(&mut cluster, (before, started), &records).await;
     let found = members(&cluster).await;
     assert_eq!(found["members"].as_array().unwrap().len(), 3);
     assert_eq!(found["removed"].as_array().unwrap().len(), 4);

@@ -69,7 +69,15 @@ fn a_token_opens_what_its_role_says() {
     assert_ne!(operate.with(Family::Admin, "POST /quorate/v1/leader/transfer"), "403");
     assert_eq!(operate.with(Family::Admin, "POST /quorate/v1/tokens"), "403");
     assert_eq!(operate.with(Family::Admin, "POST /quorate/v1/whatever/comes"), "403");
+    for (family, request) in [
+        (Family::Admin, "POST /quorate/v1/members"),
+        (Family::Admin, "DELETE /quorate/v1/members/2"),
+        (Family::Kvrocks, "POST /api/v1/raft/peers"),
+    ] {
+        assert_eq!(operate.with(family, request), "403", "{request}");
+    }
     let admin = case(Role::Admin, None, None);
+    assert_ne!(admin.with(Family::Kvrocks, "POST /api/v1/raft/peers"), "403");
     assert_ne!(admin.with(Family::Admin, "POST /quorate/v1/tokens"), "403");
 }
 

@@ -33,6 +33,8 @@ pub struct Record {
     pub repeats: u64,
     /// Longest time from the first call of a write to its acknowledgement.
     pub slowest: Duration,
+    /// When the write that took longest began.
+    pub slowest_begun: Option<Instant>,
 }
 
 /// Writers at work.
@@ -140,7 +142,10 @@ impl Writer {
                 turn += 1;
                 sleep(Duration::from_millis(10)).await;
             }
-            record.slowest = record.slowest.max(begun.elapsed());
+            if begun.elapsed() > record.slowest {
+                record.slowest = begun.elapsed();
+                record.slowest_begun = Some(begun);
+            }
             if write.is_multiple_of(2) {
                 record.proxies.push(proxy);
             } else {

@@ -286,6 +286,15 @@ impl<M: Machine> Core<M> {
         if stored.membership().get_joint_config().len() < 2 {
             return Ok(());
         }
+        let remains = stored.membership().get_joint_config().last();
+        if remains.is_some_and(|voters| !voters.contains(&self.here())) {
+            // The others stop listening to a replica that has left, so somebody else ends it.
+            let deadline = Instant::now() + HAND_OVER_PATIENCE;
+            if let Ok(leader) = self.hand_over(None, deadline).await {
+                let reason = format!("replica {leader} leads now");
+                return Err(MemberError::NotAccepted(reason));
+            }
+        }
         tracing::info!(replica = self.here(), "finishing a change of voters");
         let nothing = ChangeMembers::AddVoterIds(std::collections::BTreeSet::new());
         self.commit(nothing, &stored, alone).await
