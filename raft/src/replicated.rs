@@ -106,12 +106,6 @@ struct HeadTail {
     retired: BTreeSet<ReplicaId>,
 }
 
-/// What the first format of [`Head`] lacks; follows it, and only if there is any.
-#[derive(Default, Serialize, Deserialize)]
-struct HeadTail {
-    retired: BTreeSet<ReplicaId>,
-}
-
 impl<M> Replicated<M> {
     /// The machine's state.
     #[must_use]
