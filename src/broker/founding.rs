@@ -21,7 +21,7 @@ use crate::{
 
 /// Equal on all replicas, so that the cluster is founded once whoever leads.
 const FOUND_ID: RequestId = RequestId(*b"quorate-founding");
-const LEVEL_ID: RequestId = RequestId(*b"quorate-feature2");
+const LEVEL_ID: RequestId = RequestId(*b"quorate-feature3");
 const IMPORT_ID: RequestId = RequestId(*b"quorate-metadata");
 /// Time for one proposal; the next look tries again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ async fn propose(node: &Node<Replica>, foundation: &Foundation) -> Result<(), St
     }
     // A new cluster begins with everything its founder knows. Before the foundation, so that a
     // cluster that counts as founded has its level.
-    let level = system::Command::RaiseFeatureLevel { level: system::FEATURE_LEVEL_ACCESS };
+    let level = system::Command::RaiseFeatureLevel { level: system::FEATURE_LEVEL_MAX };
     if send(node, LEVEL_ID, Command::System(level)).await.is_none() {
         return Ok(());
     }

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{Context, event::Subject, undermoon};
 
 /// Highest feature level this program knows.
-pub const FEATURE_LEVEL_MAX: u64 = 2;
+pub const FEATURE_LEVEL_MAX: u64 = FEATURE_LEVEL_SEALED;
 /// Level from which on there are tokens and the audit trail.
 pub const FEATURE_LEVEL_ACCESS: u64 = 2;
+/// Level from which on entries may hold sealed secrets.
+pub const FEATURE_LEVEL_SEALED: u64 = 3;
 /// Level that [`Command::Found`] sets if it was not raised before. Never changes: a later program replays the same entry, and
 /// must come to the same state.
 const FEATURE_LEVEL_FOUNDED: u64 = 1;
