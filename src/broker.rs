@@ -28,6 +28,7 @@ use crate::{
     clock,
     domain::{Command, Event, Reply, State},
     replica::Replica,
+    telemetry,
 };
 
 /// When a caller may try again that came before the replica was ready.
@@ -137,6 +138,28 @@ impl Broker {
     }
 
     async fn propose_fenced(
+        &self,
+        call: &Call,
+        command: Command,
+        fence_term: Option<u64>,
+    ) -> Result<Done, ProposeError> {
+        let (family, begun) = (command.family(), Instant::now());
+        let done = self.propose_unmeasured(call, command, fence_term).await;
+        let outcome = match &done {
+            Ok(done) if done.reply.is_refusal() => "refused",
+            Ok(_) => "done",
+            Err(ProposeError::NotAccepted { .. }) => "not_accepted",
+            Err(ProposeError::Unknown { .. }) => "unknown",
+            Err(_) => "invalid",
+        };
+        let labels = [("family", family), ("outcome", outcome)];
+        metrics::counter!(telemetry::PROPOSALS_TOTAL, &labels).increment(1);
+        metrics::histogram!(telemetry::PROPOSAL_SECONDS, "family" => family)
+            .record(begun.elapsed());
+        done
+    }
+
+    async fn propose_unmeasured(
         &self,
         call: &Call,
         command: Command,

@@ -128,6 +128,16 @@ impl Tls {
         Ok(())
     }
 
+    /// When the first certificate of each port ends, seconds since the Unix epoch, by the port's
+    /// name.
+    fn expiries(&self) -> Vec<(&'static str, i64)> {
+        let ports = [("clients", &self.client_files), ("peers", &self.peer_files)];
+        ports
+            .into_iter()
+            .filter_map(|(port, files)| Some((port, expiry(files.as_ref()?)?)))
+            .collect()
+    }
+
     fn paths(&self) -> Vec<PathBuf> {
         let files = self.client_files.iter().chain(&self.peer_files);
         files
@@ -218,6 +228,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(bad(pem::Error::NoItemsFound));
     }
     Ok(found)
+}
+
+/// When the first of all certificates in the files ends, seconds since the Unix epoch; `None` if
+/// there is none that tells.
+fn expiry(files: &Files) -> Option<i64> {
+    let paths = [Some(&files.cert), files.ca.as_ref()];
+    let found = paths.into_iter().flatten().filter_map(|path| certificates(path).ok()).flatten();
+    let ends = found.filter_map(|found| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&found).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    ends.min()
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

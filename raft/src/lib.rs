@@ -15,6 +15,7 @@ pub mod entry;
 pub mod error;
 pub mod machine;
 pub mod members;
+pub mod metrics;
 pub mod node;
 pub mod offline;
 pub mod read;
@@ -26,7 +27,6 @@ pub mod tls;
 pub mod testing;
 
 pub(crate) mod membership;
-pub(crate) mod metrics;
 pub(crate) mod storage;
 pub(crate) mod transport;
 pub(crate) mod types;

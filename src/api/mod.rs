@@ -14,6 +14,7 @@ mod encoding;
 pub mod identity;
 pub mod kvrocks;
 pub mod limit;
+mod measure;
 pub mod profile;
 pub mod share;
 pub mod undermoon;
@@ -37,6 +38,7 @@ use self::{
     auth::{Anonymous, Keeper},
     consistency::Consistency,
     limit::{Gate, Refusal},
+    measure::Measured,
     profile::Profile,
     share::{Share, Shares},
 };
@@ -235,7 +237,9 @@ impl Edge {
 /// Puts position and request id into the headers of every answer, errors included. A handler that
 /// knows better leaves a [`Position`] or a [`RequestId`] in the answer's extensions.
 async fn stamp(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let measured = Measured::begin(&request);
     let mut response = next.run(request).await;
+    measured.end(&response);
     let known = response.extensions().get::<Position>().copied();
     let position = known.unwrap_or_else(|| edge.broker.latest().position());
     let request_id = response.extensions().get::<RequestId>().copied();

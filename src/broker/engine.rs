@@ -6,5 +6,8 @@ pub use quorate_raft::{
     RawEntry, ReplicaId, Role, StartError, Status, Timers, TransferError,
     config::{SnapshotPolicy, WindowLimits},
     members::{Health, MemberRole, Successor},
+    metric_table,
+    metrics::{Kind as MetricKind, Label as MetricLabel, METRICS, Metric},
     offline::Archive,
+    status::PeerStatus,
 };

@@ -94,7 +94,7 @@ fn time() -> clap::builder::RangedU64ValueParser {
 
 pub(super) async fn run(arguments: &Arguments) -> Outcome {
     telemetry::start_logging(&arguments.log_level, arguments.log_format)?;
-    telemetry::start_metrics()?;
+    telemetry::start_metrics(telemetry::Program::Gateway)?;
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
     let limits = Limits {
         connections_max: arguments.connections_max,

@@ -1,45 +1,155 @@
-//! Keeps the gauges of a replica up to date: where its log stands, and what the pool has.
+//! Keeps the gauges of a replica up to date: where its log stands, how far its peers are, what the
+//! families have, and what is left of the disk.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use tokio::time::{MissedTickBehavior, interval};
+use nix::sys::statvfs::statvfs;
+use tokio::{
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
-    broker::{Broker, engine::Role},
-    domain::cello::query::{self, Counts},
+    broker::{
+        Broker,
+        engine::{PeerStatus, ReplicaId, Role, Status},
+    },
+    domain::{
+        State,
+        cello::query::{self as cello, Counts},
+        kvrocks::query as kvrocks,
+        undermoon::query as undermoon,
+    },
     telemetry,
 };
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Looks between two looks at the disk.
+const LOOKS_PER_DISK_LOOK: u32 = 15;
 
 /// Looks for ever.
-pub(super) async fn keep(broker: Broker) {
+pub(super) async fn keep(broker: Broker, data_dir: PathBuf) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let mut peers = Peers::default();
+    let mut counted = None;
+    for look in (0..LOOKS_PER_DISK_LOOK).cycle() {
         ticks.tick().await;
-        log(&broker);
-        pool(&query::counts(&broker.latest().cello));
+        let status = broker.status();
+        log(&status, broker.is_founded());
+        peers.show(&status);
+        let view = broker.latest();
+        let index = view.position().index;
+        if counted != Some(index) {
+            families(&view);
+            counted = Some(index);
+        }
+        if look == 0 {
+            measure_disk(data_dir.clone()).await;
+        }
         telemetry::tidy_metrics();
     }
 }
 
-fn log(broker: &Broker) {
-    let status = broker.status();
+fn log(status: &Status, is_founded: bool) {
     let flag = |is_set: bool| if is_set { 1.0 } else { 0.0 };
     metrics::gauge!(telemetry::IS_LEADER).set(flag(status.role == Role::Leader));
-    metrics::gauge!(telemetry::IS_READY).set(flag(status.is_ready && broker.is_founded()));
+    metrics::gauge!(telemetry::IS_READY).set(flag(status.is_ready && is_founded));
     metrics::gauge!(telemetry::TERM).set(status.term as f64);
     metrics::gauge!(telemetry::LAST_LOG_INDEX).set(status.last_log_index as f64);
     metrics::gauge!(telemetry::COMMIT_INDEX).set(status.commit_index as f64);
     metrics::gauge!(telemetry::APPLIED_INDEX).set(status.applied_index as f64);
     metrics::gauge!(telemetry::SNAPSHOT_INDEX).set(status.snapshot_index as f64);
+    let entries = status.last_log_index.saturating_sub(status.purged_index);
+    metrics::gauge!(telemetry::LOG_ENTRIES).set(entries as f64);
     let age = status.age_ms.map_or(f64::INFINITY, |age_ms| age_ms as f64 / 1_000.0);
     metrics::gauge!(telemetry::STATE_AGE_SECONDS).set(age);
 }
 
+/// Members whose progress was shown once. A series cannot be taken back, so what is not known any
+/// more is shown as no number.
+#[derive(Default)]
+struct Peers(BTreeSet<ReplicaId>);
+
+impl Peers {
+    fn show(&mut self, status: &Status) {
+        let is_leader = status.role == Role::Leader;
+        let others = |peer: &&PeerStatus| is_leader && peer.id != status.replica_id;
+        for peer in status.peers.iter().filter(others) {
+            self.0.insert(peer.id);
+        }
+        for id in &self.0 {
+            let found = status.peers.iter().filter(others).find(|peer| peer.id == *id);
+            let (lag, silence) = found.map_or((f64::NAN, f64::NAN), |peer| {
+                let matched = peer.match_index.unwrap_or(0);
+                let silence = peer.heard_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1_000.0);
+                (status.last_log_index.saturating_sub(matched) as f64, silence)
+            });
+            let labels = [("replica", id.to_string())];
+            metrics::gauge!(telemetry::PEER_LAG_ENTRIES, &labels).set(lag);
+            metrics::gauge!(telemetry::PEER_SILENCE_SECONDS, &labels).set(silence);
+        }
+    }
+}
+
 /// What the state says; the same on every replica at the same index.
+fn families(state: &State) {
+    pool(&cello::counts(&state.cello));
+    proxies(&undermoon::counts(&state.undermoon));
+    let clusters = kvrocks::cluster_count(&state.kvrocks);
+    metrics::gauge!(telemetry::KVROCKS_CLUSTERS).set(clusters as f64);
+    metrics::gauge!(telemetry::AUDIT_RECORDS).set(state.audit.len() as f64);
+}
+
+fn proxies(counts: &undermoon::Counts) {
+    metrics::gauge!(telemetry::UNDERMOON_CLUSTERS).set(counts.clusters as f64);
+    metrics::gauge!(telemetry::UNDERMOON_MIGRATIONS).set(counts.migrations as f64);
+    for (status, count) in [
+        ("free", counts.proxies_free),
+        ("used", counts.proxies_used),
+        ("failed", counts.proxies_failed),
+        ("suspected", counts.proxies_suspected),
+    ] {
+        metrics::gauge!(telemetry::UNDERMOON_PROXIES, "status" => status).set(count as f64);
+    }
+}
+
+/// Shows what there is of the disk; what cannot be measured is not shown, and said once a look.
+async fn measure_disk(data_dir: PathBuf) {
+    let measured = spawn_blocking(move || {
+        let bytes = bytes_below(&data_dir)?;
+        let disk = statvfs(&data_dir).map_err(io::Error::from)?;
+        Ok::<_, io::Error>((bytes, disk.fragment_size(), disk.blocks_available(), disk.blocks()))
+    });
+    match measured.await {
+        Ok(Ok((bytes, block_bytes, free, all))) => {
+            let block_bytes = block_bytes as f64;
+            metrics::gauge!(telemetry::DATA_BYTES).set(bytes as f64);
+            metrics::gauge!(telemetry::DISK_FREE_BYTES).set(free as f64 * block_bytes);
+            metrics::gauge!(telemetry::DISK_BYTES).set(all as f64 * block_bytes);
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "the disk cannot be measured"),
+        Err(_) => {}
+    }
+}
+
+/// Files may come and go meanwhile.
+fn bytes_below(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let Ok(entry) = entry else { continue };
+        let Ok(found) = entry.metadata() else { continue };
+        bytes += if found.is_dir() { bytes_below(&entry.path()).unwrap_or(0) } else { found.len() };
+    }
+    Ok(bytes)
+}
+
 fn pool(counts: &Counts) {
     for (status, count) in [("active", counts.hosts_active), ("inactive", counts.hosts_inactive)] {
         metrics::gauge!(telemetry::POOL_HOSTS, "status" => status).set(count as f64);
@@ -55,6 +165,7 @@ fn pool(counts: &Counts) {
     }
     metrics::gauge!(telemetry::POOL_CLUSTERS_AVAILABLE).set(counts.clusters_available as f64);
     metrics::gauge!(telemetry::POOL_CLUSTERS_UNHEALTHY).set(counts.clusters_unhealthy as f64);
+    metrics::gauge!(telemetry::POOL_CAPACITY_CLUSTERS).set(counts.capacity as f64);
     metrics::gauge!(telemetry::POOL_TASKS).set(counts.tasks as f64);
 }
 

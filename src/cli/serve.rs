@@ -40,7 +40,7 @@ use crate::{
     domain::undermoon::document::Document,
     observe::{self, kvrocks::Observatory},
     server::{self, Limits, Server},
-    telemetry,
+    telemetry::{self, Program},
     tls::{self, Tls},
 };
 
@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let resolved = config::load(arguments.config.as_deref(), &arguments.layer, matches)?;
     let config = resolved.config;
     telemetry::start_logging(&config.log_level, config.log_format)?;
-    telemetry::start_metrics()?;
+    telemetry::start_metrics(Program::Replica)?;
     for warning in &resolved.warnings {
         tracing::warn!(warning, "configuration");
     }
@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let backups = config.backup_dir.clone().map(|path| Arc::new(BackupDir::new(path)));
     let server = serve(&config, &broker, ports, (&stopping, &backups), outward, &tls);
     tokio::spawn(tls::keep_current(tls));
-    tokio::spawn(gauges::keep(broker.clone()));
+    tokio::spawn(gauges::keep(broker.clone(), config.data_dir.clone()));
     let tools = Tools { observatory: Arc::clone(&observatory), runtime: docker, services };
     control::start(&broker, tools);
     if let (Some(schedule), Some(backups)) = (config.backup_schedule, backups) {

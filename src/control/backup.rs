@@ -32,6 +32,7 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
     let leadership = broker.watch_leadership();
     let mut ticks = interval(LOOK.min(schedule.interval / 10).max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    metrics::gauge!(telemetry::BACKUP_INTERVAL_SECONDS).set(schedule.interval.as_secs_f64());
     loop {
         ticks.tick().await;
         let is_leader_here = leadership.borrow().is_leader_here;

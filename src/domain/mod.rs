@@ -68,6 +68,20 @@ pub enum Command {
     Access(access::Command),
 }
 
+impl Command {
+    /// The word for whom it is about.
+    #[must_use]
+    pub const fn family(&self) -> &'static str {
+        match self {
+            Self::System(_) => "system",
+            Self::Undermoon(_) => "undermoon",
+            Self::Kvrocks(_) => "kvrocks",
+            Self::Cello(_) => "cello",
+            Self::Access(_) => "access",
+        }
+    }
+}
+
 /// The answer to a [`Command`], refusals included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

@@ -36,7 +36,7 @@ pub async fn keep_current(tls: Tls) -> io::Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
-    metrics::gauge!(telemetry::TLS_FILES_BAD).set(0.0);
+    show(&tls);
     let mut hangup = signal(SignalKind::hangup())?;
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -94,7 +94,7 @@ fn load(tls: &Tls) {
     let outcome = match tls.reload() {
         Ok(()) => {
             tracing::info!("certificates loaded again");
-            metrics::gauge!(telemetry::TLS_FILES_BAD).set(0.0);
+            show(tls);
             "ok"
         }
         Err(error) => {
@@ -105,6 +105,15 @@ fn load(tls: &Tls) {
         }
     };
     metrics::counter!(telemetry::TLS_RELOADS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// All is well with the files, and that is when they end.
+fn show(tls: &Tls) {
+    metrics::gauge!(telemetry::TLS_FILES_BAD).set(0.0);
+    for (port, end_s) in tls.expiries() {
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!(telemetry::TLS_EXPIRY_TIME_SECONDS, "port" => port).set(end_s as f64);
+    }
 }
 
 fn faces(paths: &[PathBuf]) -> Vec<Option<Face>> {

@@ -46,6 +46,22 @@ fn what_cannot_be_used_changes_nothing() {
 }
 
 #[test]
+fn the_first_end_of_all_certificates_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = issue(&dir, "a", &authority());
+    let mut params = CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+    let key = KeyPair::generate().unwrap();
+    let early = params.self_signed(&key).unwrap().pem();
+    let ca = fs::read_to_string(files.ca.as_ref().unwrap()).unwrap();
+    let tls = Tls::load(Some(files.clone()), None).unwrap();
+    let [("clients", end_s)] = tls.expiries()[..] else { panic!("{:?}", tls.expiries()) };
+    assert!(end_s > 4_000_000_000, "{end_s}");
+    fs::write(files.ca.as_ref().unwrap(), format!("{ca}{early}")).unwrap();
+    assert_eq!(tls.expiries(), [("clients", 1_927_843_200)]);
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let files = issue(&dir, "a", &authority());

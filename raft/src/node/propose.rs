@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{counter, histogram};
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::{
     sync::watch,
@@ -18,7 +18,7 @@ use super::{Applied, Leadership, core::Core};
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
-    metrics::{FORWARDS_TOTAL, PROPOSALS_TOTAL},
+    metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, PROPOSALS_TOTAL},
     transport::{
         CallError, Line,
         client::Request,
@@ -190,7 +190,9 @@ impl<M: Machine> Core<M> {
         if leader == self.here() {
             return self.append(entry.clone()).await;
         }
+        let begun = Instant::now();
         let tried = self.forward(leader, entry.clone(), deadline).await;
+        histogram!(FORWARD_SECONDS).record(begun.elapsed());
         let outcome = match &tried {
             Tried::Done(_) => "applied",
             Tried::Refused(_) => "not_accepted",

@@ -9,11 +9,13 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
+use metrics::counter;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{core::Core, peer_api::Reject};
 use crate::{
     Machine,
+    metrics::SNAPSHOTS_RECEIVED_TOTAL,
     storage::{SnapshotFile, machine_store::Snapshot, wire::damaged},
     transport::{
         SNAPSHOT_STALL,
@@ -41,7 +43,10 @@ pub(crate) async fn snapshot<M: Machine>(
     let mut body = Incoming::new(request.into_body());
     let head = body.head().await.map_err(|error| Reject::new(MALFORMED, error))?;
     tracing::info!(from = caller.from.id, bytes = head.bytes, "receiving a snapshot");
-    let file = receive(&core, body, &head).await.map_err(|error| {
+    let received = receive(&core, body, &head).await;
+    let outcome = if received.is_ok() { "received" } else { "failed" };
+    counter!(SNAPSHOTS_RECEIVED_TOTAL, "outcome" => outcome).increment(1);
+    let file = received.map_err(|error| {
         tracing::warn!(from = caller.from.id, %error, "a snapshot was not received");
         Reject::new(FAILED, error)
     })?;

@@ -249,6 +249,8 @@ pub struct Counts {
     pub hosts_active: u64,
     /// Hosts whose daemon does not.
     pub hosts_inactive: u64,
+    /// Clusters that the hosts which are filled automatically should have.
+    pub capacity: u64,
     /// Clusters of nobody.
     pub clusters_free: u64,
     /// Those of them that can be handed out at once.
@@ -286,6 +288,7 @@ pub fn counts(state: &State) -> Counts {
             if host.is_active { &mut counts.hosts_active } else { &mut counts.hosts_inactive };
         *count += 1;
         counts.tasks += u64::from(host.task.is_some());
+        counts.capacity += if host.is_autofill { u64::from(host.capacity) } else { 0 };
     }
     for cluster in state.clusters.values() {
         let count = match cluster.phase {

@@ -49,6 +49,12 @@ pub fn clusters(state: &State) -> impl Iterator<Item = (ClusterKey, &Arc<Cluster
     })
 }
 
+/// How many clusters there are.
+#[must_use]
+pub fn cluster_count(state: &State) -> u64 {
+    state.namespaces.values().map(|clusters| clusters.len() as u64).sum()
+}
+
 /// The cluster that has a node with this address.
 #[must_use]
 pub fn owner_of_address<'a>(state: &'a State, addr: &str) -> Option<&'a ClusterKey> {

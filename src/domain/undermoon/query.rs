@@ -31,6 +31,45 @@ pub fn is_ordered(state: &State) -> bool {
     state.is_ordered
 }
 
+/// How many there are of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Clusters.
+    pub clusters: u64,
+    /// Registered proxies that failed.
+    pub proxies_failed: u64,
+    /// Those that were reported and have not failed yet.
+    pub proxies_suspected: u64,
+    /// The rest of those that belong to a cluster.
+    pub proxies_used: u64,
+    /// The rest of those that belong to none.
+    pub proxies_free: u64,
+    /// Migrations that are not committed.
+    pub migrations: u64,
+}
+
+/// Counts everything.
+#[must_use]
+pub fn counts(state: &State) -> Counts {
+    let mut counts = Counts { clusters: count(state.clusters.len()), ..Counts::default() };
+    for (address, proxy) in &state.proxies {
+        let count = if state.failed.contains(address) {
+            &mut counts.proxies_failed
+        } else if state.failures.contains_key(address) {
+            &mut counts.proxies_suspected
+        } else if proxy.cluster.is_some() {
+            &mut counts.proxies_used
+        } else {
+            &mut counts.proxies_free
+        };
+        *count += 1;
+    }
+    let chunks = state.clusters.values().flat_map(|cluster| &cluster.chunks);
+    let ends = chunks.flat_map(|chunk| chunk.migrating_slots.iter().flatten());
+    counts.migrations = count(ends.filter(|end| end.is_migrating).count());
+    counts
+}
+
 /// Route 2.
 #[must_use]
 pub fn document(state: &State) -> Document {
