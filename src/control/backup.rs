@@ -35,17 +35,20 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
     metrics::gauge!(telemetry::BACKUP_INTERVAL_SECONDS).set(schedule.interval.as_secs_f64());
     loop {
         ticks.tick().await;
+        // Also of a replica that does not lead, and of backups from before its start.
+        let stored = schedule.backups.list().await;
+        if let Ok([newest, ..]) = stored.as_deref() {
+            show(newest);
+        }
         let is_leader_here = leadership.borrow().is_leader_here;
         if !is_leader_here || !broker.is_founded() {
             continue;
         }
-        match tend(&broker, &schedule).await {
+        match tend(&broker, &schedule, stored).await {
             Ok(None) => {}
             Ok(Some(stored)) => {
                 metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "ok").increment(1);
-                #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-                let taken_s = stored.created_ms as f64 / 1_000.0;
-                metrics::gauge!(telemetry::BACKUP_TAKEN_TIME_SECONDS).set(taken_s);
+                show(&stored);
                 let (index, bytes) = (stored.index, stored.bytes);
                 let path = schedule.backups.path().join(&stored.name);
                 tracing::info!(index, bytes, path = %path.display(), "backup taken");
@@ -58,10 +61,20 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
     }
 }
 
+/// Tells when a backup was taken.
+fn show(newest: &Stored) {
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let taken_s = newest.created_ms as f64 / 1_000.0;
+    metrics::gauge!(telemetry::BACKUP_TAKEN_TIME_SECONDS).set(taken_s);
+}
+
 /// Takes a backup if one is due, and thins out the old ones.
-async fn tend(broker: &Broker, schedule: &Schedule) -> io::Result<Option<Stored>> {
-    let stored = schedule.backups.list().await?;
-    if !is_due(&stored, schedule.interval, broker.now_ms()) {
+async fn tend(
+    broker: &Broker,
+    schedule: &Schedule,
+    stored: io::Result<Vec<Stored>>,
+) -> io::Result<Option<Stored>> {
+    if !is_due(&stored?, schedule.interval, broker.now_ms()) {
         return Ok(None);
     }
     let archive = broker.archive(true).await?;
