@@ -19,8 +19,8 @@ use tokio::{
 pub use self::founding::Foundation;
 use self::{
     engine::{
-        ArchiveStream, Compacted, Digest, Leadership, MemberChange, MemberChanged, MemberError,
-        Members, RawEntry, ReplicaId, StartError, Status, TransferError,
+        ArchiveStream, Compacted, Digest, Leadership, LevelRaised, MemberChange, MemberChanged,
+        MemberError, Members, RawEntry, ReplicaId, StartError, Status, TransferError,
     },
     founding::Progress,
 };
@@ -171,6 +171,10 @@ impl Broker {
                 retry_after_ms: NOT_READY_RETRY_MS,
             });
         }
+        let state = self.latest();
+        if let Some(reply) = command.refused_below(state.system.feature_level) {
+            return Ok(Done { reply, index: state.position().index, is_visible: true });
+        }
         let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
         let actor = call.actor.clone();
         let proposal = Proposal { request_id, actor, fence_term, command };
@@ -306,6 +310,26 @@ impl Broker {
         deadline: Instant,
     ) -> Result<MemberChanged, MemberError> {
         self.node.change_members(change, deadline).await
+    }
+
+    /// Has the feature level raised, wherever the leader is: to the highest that all members know
+    /// if `level` is `None`.
+    ///
+    /// # Errors
+    /// [`MemberError`], which tells what stands in the way.
+    pub async fn raise_level(
+        &self,
+        level: Option<u64>,
+        actor: &str,
+        deadline: Instant,
+    ) -> Result<LevelRaised, MemberError> {
+        self.node.raise_level(level, actor, deadline).await
+    }
+
+    /// The highest feature level this replica knows.
+    #[must_use]
+    pub fn level_max(&self) -> u64 {
+        self.node.level_max()
     }
 
     /// Takes a snapshot now; returns the index it covers.

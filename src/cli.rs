@@ -16,6 +16,7 @@ mod client;
 mod ctl;
 mod dev;
 mod events;
+mod feature_level;
 mod gateway;
 mod gauges;
 mod inspect;

@@ -18,11 +18,14 @@ use clap::ArgMatches;
 
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
-    broker::engine::{self, JoinConfig, PeerConfig, PeerTls, SnapshotPolicy, Timers},
+    broker::engine::{self, JoinConfig, LevelConfig, PeerConfig, PeerTls, SnapshotPolicy, Timers},
     client::{backup_dir::Keep, node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::{
-        system::access::{Family, Role},
+        system::{
+            FEATURE_LEVEL_FOUNDED, FEATURE_LEVEL_MAX, FEATURE_LEVEL_MEMBERS,
+            access::{Family, Role},
+        },
         undermoon::{
             config::{ClusterConfig, CompressionStrategy, MigrationConfig},
             settings::{Seed, Settings},
@@ -183,6 +186,10 @@ pub struct Config {
     pub log_level: String,
     /// Shape of log lines.
     pub log_format: LogFormat,
+    /// Highest feature level this replica offers, at most what the program knows.
+    pub feature_level_max: u64,
+    /// Whether it raises the level by itself while it leads.
+    pub feature_level_auto: bool,
     /// Tests only.
     pub unsafe_leader_restore: bool,
 }
@@ -239,6 +246,12 @@ impl Config {
             proposal_bytes_in_flight_max: self.proposal_bytes_in_flight_max,
             snapshot: self.snapshot,
             wall_clock_ms: clock::now_ms,
+            levels: LevelConfig {
+                known_max: self.feature_level_max,
+                members_min: FEATURE_LEVEL_MEMBERS,
+                is_automatic: self.feature_level_auto,
+                program: concat!("quorate ", env!("CARGO_PKG_VERSION")).to_owned(),
+            },
             unsafe_leader_restore: self.unsafe_leader_restore,
         }
     }
@@ -285,6 +298,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     let node_tls = node_tls(&layer, warnings)?;
     let docker_tls = docker_tls(&layer)?;
     let backup_schedule = backup_schedule(&layer)?;
+    let feature_level_max = feature_level_max(&layer)?;
     Ok(Config {
         replica_id: cluster.replica_id,
         peers: cluster.peers,
@@ -325,6 +339,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         docker_tls,
         log_level: given(layer.log_level, "log_level")?,
         log_format: given(layer.log_format, "log_format")?,
+        feature_level_max,
+        feature_level_auto: given(layer.feature_level_auto, "feature_level_auto")?,
         unsafe_leader_restore: layer.unsafe_leader_restore.unwrap_or(false),
     })
 }
@@ -568,6 +584,18 @@ fn snapshot(layer: &Layer) -> Result<SnapshotPolicy, ConfigError> {
         ),
         entries_kept: given(layer.snapshot_entries_kept, "snapshot_entries_kept")?,
     })
+}
+
+fn feature_level_max(layer: &Layer) -> Result<u64, ConfigError> {
+    let known = FEATURE_LEVEL_FOUNDED..=FEATURE_LEVEL_MAX;
+    let level = layer.feature_level_max.unwrap_or(FEATURE_LEVEL_MAX);
+    if known.contains(&level) {
+        return Ok(level);
+    }
+    let (first, last) = (known.start(), known.end());
+    Err(invalid(format!(
+        "feature_level_max is one of {first} to {last} in this program, not {level}"
+    )))
 }
 
 fn backup_schedule(layer: &Layer) -> Result<Option<BackupSchedule>, ConfigError> {

@@ -7,7 +7,7 @@ use std::io;
 
 use quorate_raft::{Context, Machine, RecordSink, RecordSource};
 
-use crate::domain::{self, Record, RecordError};
+use crate::domain::{self, Record, RecordError, system};
 
 /// All records are one kind: the record says itself which family it belongs to.
 const RECORD_KIND: u8 = 1;
@@ -37,6 +37,22 @@ impl Machine for Replica {
         self.0.apply_recorded(&context, request_id, command, events)
     }
 
+    fn feature_level(&self) -> u64 {
+        self.0.system.feature_level
+    }
+
+    fn level_known_max() -> u64 {
+        system::FEATURE_LEVEL_MAX
+    }
+
+    fn level_needed(command: &domain::Command) -> u64 {
+        command.feature_level()
+    }
+
+    fn raise_to(level: u64) -> Option<domain::Command> {
+        Some(domain::Command::System(system::Command::to_raise(level)))
+    }
+
     fn export(&self, sink: &mut dyn RecordSink) -> io::Result<()> {
         for record in self.0.records() {
             let bytes = postcard::to_stdvec(&record).map_err(io::Error::other)?;
@@ -56,18 +72,26 @@ struct Fault(io::Error);
 
 impl From<RecordError> for Fault {
     fn from(error: RecordError) -> Self {
-        Self(io::Error::new(io::ErrorKind::InvalidData, error))
+        match error {
+            RecordError::FeatureLevel { .. } => newer(&error.to_string()),
+            error => Self(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
     }
+}
+
+/// Records come with checksums, so one that is not understood was written by another program.
+fn newer(what: &str) -> Fault {
+    let advice = "install the program that wrote it, or a newer one; nothing is lost";
+    Fault(io::Error::new(io::ErrorKind::Unsupported, format!("{what}: {advice}")))
 }
 
 fn next(source: &mut dyn RecordSource) -> Result<Option<Record>, Fault> {
     let Some((kind, bytes)) = source.next_record().map_err(Fault)? else { return Ok(None) };
     if kind != RECORD_KIND {
-        let message = format!("record kind {kind} is not known to this program");
-        return Err(Fault(io::Error::new(io::ErrorKind::InvalidData, message)));
+        return Err(newer(&format!("record kind {kind} is not known to this program")));
     }
     let record = postcard::from_bytes(&bytes)
-        .map_err(|error| Fault(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        .map_err(|error| newer(&format!("a record of the state is not understood ({error})")))?;
     Ok(Some(record))
 }
 

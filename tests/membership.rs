@@ -146,6 +146,8 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
 
     // Two more: one that says its id, one that takes what it is given.
     join(&mut cluster, 4, true);
+    // Whoever takes what it is given comes second, or it may be given 4.
+    wait_voters(&cluster, &[1, 2, 3, 4]).await;
     join(&mut cluster, 5, false);
     wait_voters(&cluster, &[1, 2, 3, 4, 5]).await;
     cluster.wait_all_ready().await;

@@ -34,6 +34,8 @@ pub struct Config {
     pub wall_clock_ms: fn() -> u64,
     /// How long a learner must have kept up before it gets its vote.
     pub promote_after: Duration,
+    /// Which meanings this replica knows, and when it lets newer ones in.
+    pub levels: LevelConfig,
     /// Test only: let a stopped leader resume without an election, as openraft does by default.
     /// Loses acknowledged writes; a test shows it.
     pub unsafe_leader_restore: bool,
@@ -59,6 +61,26 @@ pub struct JoinConfig {
     pub peer_addr: String,
     /// Its client port as an URL; may be empty.
     pub client_url: String,
+}
+
+/// Feature levels: what the entries of a log may mean, for programs of different age side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelConfig {
+    /// Highest level this replica applies, and says it knows.
+    pub known_max: u64,
+    /// Level from which on the members may change: older programs do not remember who left.
+    pub members_min: u64,
+    /// Whether this replica, while it leads, raises the level as soon as every member knows a
+    /// higher one.
+    pub is_automatic: bool,
+    /// Name and version of the program, for people.
+    pub program: String,
+}
+
+impl Default for LevelConfig {
+    fn default() -> Self {
+        Self { known_max: u64::MAX, members_min: 0, is_automatic: false, program: String::new() }
+    }
 }
 
 /// Intervals of the protocol, in milliseconds.

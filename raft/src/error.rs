@@ -72,6 +72,20 @@ pub enum TransferError {
     Timeout,
 }
 
+/// A replica meets what only programs of a higher feature level can apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is of feature level {needed}, and this replica knows no level above {known}: install the \
+     program that the other replicas run, without a lower feature_level_max, and start it on this \
+     same disk, on which nothing is lost"
+)]
+pub struct LevelUnknown {
+    /// The level of the cluster, or of an entry.
+    pub needed: u64,
+    /// The highest level this replica knows.
+    pub known: u64,
+}
+
 /// Why a replica refuses to start. Each message says what an operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -117,6 +131,9 @@ pub enum StartError {
     /// The cluster does not take this replica.
     #[error("the cluster does not take this replica: {0}")]
     Join(String),
+    /// The cluster uses meanings that this program does not know.
+    #[error("{0}")]
+    Newer(String),
     /// Reading or writing failed.
     #[error("{doing}")]
     Io {

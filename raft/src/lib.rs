@@ -32,11 +32,11 @@ pub(crate) mod transport;
 pub(crate) mod types;
 pub(crate) mod window;
 
-pub use config::{Config, JoinConfig, PeerConfig, Timers};
+pub use config::{Config, JoinConfig, LevelConfig, PeerConfig, Timers};
 pub use entry::{Proposal, RequestId};
-pub use error::{ProposeError, ReadError, StartError, TransferError};
+pub use error::{LevelUnknown, ProposeError, ReadError, StartError, TransferError};
 pub use machine::{Context, Machine, RecordSink, RecordSource};
-pub use members::{Member, MemberChange, MemberChanged, MemberError, Members};
+pub use members::{LevelRaised, Member, MemberChange, MemberChanged, MemberError, Members};
 pub use node::{Applied, ArchiveStream, Digest, Leadership, Node, View};
 pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};

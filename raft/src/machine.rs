@@ -46,6 +46,32 @@ pub trait Machine: Clone + Send + Sync + 'static {
         events: &mut Vec<Self::Event>,
     ) -> Self::Reply;
 
+    /// The feature level in use: meanings above it may not be written yet, because a member may
+    /// run a program that does not know them. Raised by a command alone, never lowered.
+    fn feature_level(&self) -> u64 {
+        0
+    }
+
+    /// The highest feature level this program knows.
+    #[must_use]
+    fn level_known_max() -> u64 {
+        u64::MAX
+    }
+
+    /// The lowest feature level whose programs can apply a command. A replica that knows no such
+    /// level stops before it, rather than come to another state than the others.
+    fn level_needed(command: &Self::Command) -> u64 {
+        let _ = command;
+        0
+    }
+
+    /// The command that raises the feature level; `None` for a machine without levels.
+    #[must_use]
+    fn raise_to(level: u64) -> Option<Self::Command> {
+        let _ = level;
+        None
+    }
+
     /// Writes the whole state as records, in an order that depends on the state alone.
     ///
     /// # Errors

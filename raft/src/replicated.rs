@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Context, Machine, RecordSink, RecordSource, ReplicaId,
+    Context, LevelUnknown, Machine, RecordSink, RecordSource, ReplicaId,
     config::WindowLimits,
     entry,
     storage::{
@@ -50,6 +50,8 @@ pub struct Replicated<M> {
     /// Entries may leave indexes out: only for the storage suite of the consensus library, which
     /// applies such entries.
     accepts_gaps: bool,
+    /// Highest feature level this replica applies; its own, no part of the state.
+    level_max: u64,
 }
 
 /// What one batch of entries led to, for watchers on this replica.
@@ -154,6 +156,11 @@ impl<M> Replicated<M> {
         &self.retired
     }
 
+    /// Highest feature level this replica applies.
+    pub(crate) fn level_max(&self) -> u64 {
+        self.level_max
+    }
+
     /// The membership in force at the last applied entry.
     pub(crate) fn membership(&self) -> &StoredMembership {
         &self.membership
@@ -172,7 +179,27 @@ impl<M: Machine> Replicated<M> {
             log_chain: [0; 32],
             retired: Arc::default(),
             accepts_gaps: false,
+            level_max: M::level_known_max(),
         }
+    }
+
+    /// Applies nothing above a feature level.
+    ///
+    /// # Errors
+    /// [`LevelUnknown`] if the state is above it already.
+    pub(crate) fn knowing(self, level_max: u64) -> Result<Self, LevelUnknown> {
+        let level_max = level_max.min(M::level_known_max());
+        self.check_level(level_max)?;
+        Ok(Self { level_max, ..self })
+    }
+
+    /// Whether a program that knows no more than a level can go on from this state.
+    ///
+    /// # Errors
+    /// [`LevelUnknown`] if it cannot.
+    pub(crate) fn check_level(&self, known: u64) -> Result<(), LevelUnknown> {
+        let needed = self.machine.feature_level();
+        if needed > known { Err(LevelUnknown { needed, known }) } else { Ok(()) }
     }
 
     /// Lets entries leave indexes out; see [`Replicated::accepts_gaps`].
@@ -194,6 +221,7 @@ impl<M: Machine> Replicated<M> {
             window: self.window.clone(),
             log_chain: with.log_chain,
             accepts_gaps: false,
+            level_max: self.level_max,
             // The new cluster has members of its own, and gave no id away yet.
             retired: Arc::default(),
         }
@@ -201,7 +229,7 @@ impl<M: Machine> Replicated<M> {
 
     /// Keeps what belongs to this replica's set-up when the state is replaced by a snapshot's.
     pub(crate) fn succeeding(self, previous: &Self) -> Self {
-        Self { accepts_gaps: previous.accepts_gaps, ..self }
+        Self { accepts_gaps: previous.accepts_gaps, level_max: previous.level_max, ..self }
     }
 
     /// Applies the next entry.
@@ -276,6 +304,11 @@ impl<M: Machine> Replicated<M> {
         }
         let command: M::Command = postcard::from_bytes(view.command)
             .map_err(|error| newer_program(entry::EntryError::Command(error)))?;
+        let needed = M::level_needed(&command);
+        if needed > self.level_max {
+            let unknown = LevelUnknown { needed, known: self.level_max };
+            return Err(unknown.to_string());
+        }
         let context = Context {
             index: log_id.index(),
             term,
@@ -368,6 +401,7 @@ impl<M: Machine> Replicated<M> {
             log_chain: head.log_chain,
             retired: Arc::new(tail.retired),
             accepts_gaps: false,
+            level_max: M::level_known_max(),
         })
     }
 }

@@ -2,8 +2,9 @@
 
 pub use quorate_raft::{
     ArchiveStream, Compacted, Config, Digest, EntryKind, JoinConfig, LIBRARY_LOG_FILTER,
-    Leadership, Member, MemberChange, MemberChanged, MemberError, Members, PeerConfig, PeerTls,
-    RawEntry, ReplicaId, Role, StartError, Status, Timers, TransferError,
+    Leadership, LevelConfig, LevelRaised, Member, MemberChange, MemberChanged, MemberError,
+    Members, PeerConfig, PeerTls, RawEntry, ReplicaId, Role, StartError, Status, Timers,
+    TransferError,
     config::{SnapshotPolicy, WindowLimits},
     members::{Health, MemberRole, Successor},
     metric_table,

@@ -21,8 +21,10 @@ use crate::{
 
 /// Equal on all replicas, so that the cluster is founded once whoever leads.
 const FOUND_ID: RequestId = RequestId(*b"quorate-founding");
-const LEVEL_ID: RequestId = RequestId(*b"quorate-feature3");
 const IMPORT_ID: RequestId = RequestId(*b"quorate-metadata");
+/// How long the other founders may take to say which feature level they know. A cluster that begins
+/// below what they know is raised later.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(3);
 /// Time for one proposal; the next look tries again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause after a proposal without an answer.
@@ -99,10 +101,11 @@ async fn propose(node: &Node<Replica>, foundation: &Foundation) -> Result<(), St
             | None => return Ok(()),
         }
     }
-    // A new cluster begins with everything its founder knows. Before the foundation, so that a
+    // A new cluster begins with everything its founders know. Before the foundation, so that a
     // cluster that counts as founded has its level.
-    let level = system::Command::RaiseFeatureLevel { level: system::FEATURE_LEVEL_MAX };
-    if send(node, LEVEL_ID, Command::System(level)).await.is_none() {
+    let level = level_of_founders(node).await;
+    let raise = system::Command::to_raise(level);
+    if send(node, level_id(level), Command::System(raise)).await.is_none() {
         return Ok(());
     }
     let found = system::Command::Found { undermoon: seed };
@@ -110,6 +113,27 @@ async fn propose(node: &Node<Replica>, foundation: &Foundation) -> Result<(), St
         tracing::info!("cluster founded");
     }
     Ok(())
+}
+
+/// The highest level that all founders know; the first of all levels if one of them keeps silent.
+async fn level_of_founders(node: &Node<Replica>) -> u64 {
+    let deadline = Instant::now() + LEVEL_PATIENCE;
+    loop {
+        if let Some(level) = node.common_level() {
+            return level;
+        }
+        if Instant::now() >= deadline || !node.watch_leadership().borrow().is_leader_here {
+            return system::FEATURE_LEVEL_ACCESS.min(node.level_max());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// One for each level, because a request id stands for one command.
+fn level_id(level: u64) -> RequestId {
+    let mut id = *b"quorate-feature0";
+    id[15] = id[15].wrapping_add(level.to_le_bytes()[0]);
+    RequestId(id)
 }
 
 async fn send(node: &Node<Replica>, request_id: RequestId, command: Command) -> Option<Reply> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome, access, audit, backup,
     client::{self, RemoteStatus},
-    events, kvrocks, members, output, pool, token,
+    events, feature_level, kvrocks, members, output, pool, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -73,6 +73,9 @@ enum Verb {
     Backup(backup::Arguments),
     /// Who belongs to the cluster: list, add, promote, remove, replace, update.
     Members(members::Arguments),
+    /// Show which meanings the log uses and what every replica knows, or raise the level.
+    #[command(subcommand)]
+    FeatureLevel(feature_level::Verb),
     /// Everything about Kvrocks: namespaces, clusters, shards, nodes, migrations, health.
     Kvrocks(kvrocks::Arguments),
     /// Everything about the cluster pool: hosts, clusters, templates, settings.
@@ -113,6 +116,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
         Verb::Backup(verb) => backup::run(verb, &endpoints, arguments.output).await,
         Verb::Members(verb) => members::run(verb, &endpoints, arguments.output).await,
+        Verb::FeatureLevel(verb) => feature_level::run(verb, &endpoints, arguments.output).await,
         Verb::Kvrocks(verb) => kvrocks::run(verb, endpoints, arguments.output).await,
         Verb::Pool(verb) => pool::run(verb, endpoints, arguments.output).await,
     }

@@ -98,6 +98,15 @@ pub struct Layer {
     /// The client URL of this replica after it has joined; of the first listener if not given.
     #[arg(long, env = "QUORATE_ADVERTISE_CLIENT", help_heading = "Cluster")]
     pub advertise_client: Option<String>,
+    /// Raise the feature level as soon as every member runs a program that knows a higher one.
+    /// Off, the way back to the former program stays open until `quorate ctl feature-level raise`.
+    #[arg(long, env = "QUORATE_FEATURE_LEVEL_AUTO", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Cluster")]
+    pub feature_level_auto: Option<bool>,
+    /// Highest feature level this replica offers and applies, below what the program knows: it
+    /// behaves as an older program. Only for holding a level back while programs are exchanged.
+    #[arg(long, env = "QUORATE_FEATURE_LEVEL_MAX", help_heading = "Cluster")]
+    pub feature_level_max: Option<u64>,
     /// Secret that names the cluster; replicas of another token are refused.
     #[arg(long, env = "QUORATE_CLUSTER_TOKEN", hide_env_values = true, help_heading = "Cluster")]
     pub cluster_token: Option<String>,
@@ -326,6 +335,7 @@ impl Layer {
             peers: Some(Vec::new()),
             join: Some(Vec::new()),
             cluster_token: Some(super::TOKEN_DEFAULT.to_owned()),
+            feature_level_auto: Some(true),
             data_dir: Some(PathBuf::from("quorate-data")),
             heartbeat_ms: Some(timers.heartbeat_ms),
             election_min_ms: Some(timers.election_min_ms),

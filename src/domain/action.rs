@@ -28,7 +28,9 @@ pub(super) fn of(command: &Command) -> Option<(Family, &'static str)> {
 const fn system(command: &system::Command) -> &'static str {
     match command {
         system::Command::Found { .. } => "found",
-        system::Command::RaiseFeatureLevel { .. } => "raise_feature_level",
+        system::Command::RaiseFeatureLevel { .. } | system::Command::UseFeatureLevel { .. } => {
+            "raise_feature_level"
+        }
     }
 }
 

@@ -80,6 +80,33 @@ impl Command {
             Self::Access(_) => "access",
         }
     }
+
+    /// The lowest feature level whose programs can apply this. Before the cluster has reached it,
+    /// nobody may write it into the log.
+    #[must_use]
+    pub const fn feature_level(&self) -> u64 {
+        match self {
+            Self::System(command) => command.feature_level(),
+            Self::Undermoon(_) | Self::Kvrocks(_) | Self::Cello(_) => system::FEATURE_LEVEL_FOUNDED,
+            Self::Access(_) => system::FEATURE_LEVEL_ACCESS,
+        }
+    }
+
+    /// The refusal of this in a cluster whose feature level is too low for it; given without the
+    /// log, where an older program could not read the command.
+    #[must_use]
+    pub const fn refused_below(&self, level: u64) -> Option<Reply> {
+        match self {
+            Self::Access(_) if level < system::FEATURE_LEVEL_ACCESS => {
+                Some(Reply::Access(Err(access::Rejection::FeatureLevel)))
+            }
+            Self::Access(_)
+            | Self::System(_)
+            | Self::Undermoon(_)
+            | Self::Kvrocks(_)
+            | Self::Cello(_) => None,
+        }
+    }
 }
 
 /// The answer to a [`Command`], refusals included.
@@ -126,6 +153,9 @@ pub enum Record {
     Token(Box<access::Token>),
     /// A portion of the audit trail.
     Audit(Vec<audit::Record>),
+    /// The feature level, from 3 on, before all else: programs that know no such level do not know
+    /// this record either, and refuse the state instead of misreading what follows.
+    FeatureLevel(u64),
 }
 
 /// Records do not make a state.
@@ -140,6 +170,16 @@ pub enum RecordError {
     /// See [`cello::record::Repeated`].
     #[error(transparent)]
     Cello(#[from] cello::record::Repeated),
+    /// The state uses meanings that this program does not know.
+    #[error(
+        "the state is of feature level {needed}, and this program knows no level above {known}"
+    )]
+    FeatureLevel {
+        /// The state's.
+        needed: u64,
+        /// The highest known.
+        known: u64,
+    },
     /// A token comes twice.
     #[error("a token comes twice")]
     Token,
@@ -237,13 +277,20 @@ impl State {
                 }
                 Ok(system::Reply::Done)
             }
-            system::Command::RaiseFeatureLevel { level } => self.system.raise_feature_level(level),
+            system::Command::RaiseFeatureLevel { level } => {
+                self.system.raise_feature_level(level, system::FEATURE_LEVEL_ACCESS)
+            }
+            system::Command::UseFeatureLevel { level } => {
+                self.system.raise_feature_level(level, system::FEATURE_LEVEL_MAX)
+            }
         }
     }
 
     /// The whole state as records, in an order that depends on the state alone.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let system = std::iter::once(Record::System(self.system.clone()));
+        let level = self.system.feature_level;
+        let guard = (level > system::FEATURE_LEVEL_ACCESS).then_some(Record::FeatureLevel(level));
+        let system = guard.into_iter().chain([Record::System(self.system.clone())]);
         let undermoon = self.undermoon.records().map(Record::Undermoon);
         let kvrocks = self.kvrocks.records().map(Record::Kvrocks);
         let cello = self.cello.records().map(Record::Cello);
@@ -263,6 +310,11 @@ impl State {
         let mut undermoon = undermoon::record::Loader::default();
         for record in records {
             match record? {
+                Record::FeatureLevel(needed) => {
+                    let known = system::FEATURE_LEVEL_MAX;
+                    let is_known = needed <= known;
+                    is_known.then_some(()).ok_or(RecordError::FeatureLevel { needed, known })?;
+                }
                 Record::System(system) => state.system = system,
                 Record::Undermoon(record) => undermoon.add(record).map_err(RecordError::from)?,
                 Record::Kvrocks(record) => {

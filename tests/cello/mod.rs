@@ -9,7 +9,7 @@ use quorate::{
     api::{self, cello::Doors},
     broker::{
         Broker, Call, Foundation,
-        engine::{Config, PeerConfig, SnapshotPolicy, Timers},
+        engine::{Config, LevelConfig, PeerConfig, SnapshotPolicy, Timers},
     },
     domain::{
         self,
@@ -78,6 +78,7 @@ impl Site {
                 proposal_bytes_in_flight_max: 16 * 1024 * 1024,
                 snapshot: SnapshotPolicy::default(),
                 wall_clock_ms: quorate::clock::now_ms,
+                levels: LevelConfig::default(),
                 unsafe_leader_restore: false,
             };
             let broker = Broker::start(config, Foundation::default()).await.unwrap();

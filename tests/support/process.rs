@@ -36,6 +36,7 @@ pub struct Replica {
     log: PathBuf,
     args: Vec<String>,
     wrapper: Vec<String>,
+    program: String,
     child: Option<Child>,
 }
 
@@ -55,6 +56,7 @@ impl Replica {
             log: dir.join(format!("replica-{id}.log")),
             args: Vec::new(),
             wrapper: Vec::new(),
+            program: PROGRAM.to_owned(),
             child: None,
         }
     }
@@ -62,6 +64,16 @@ impl Replica {
     /// Sets the flags of `quorate serve`, the same for every start.
     pub fn set_args(&mut self, args: Vec<String>) {
         self.args = args;
+    }
+
+    /// The flags of `quorate serve`.
+    pub fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// Has another program started from now on.
+    pub fn set_program(&mut self, program: String) {
+        self.program = program;
     }
 
     /// Has the process started by another program, which is given the command line of the
@@ -83,7 +95,7 @@ impl Replica {
     /// Starts the process. It must not be running.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "replica {} runs already", self.id);
-        let program = [PROGRAM.to_owned()];
+        let program = [self.program.clone()];
         let mut words = self.wrapper.iter().chain(&program);
         let child = Command::new(words.next().expect("a program"))
             .args(words)

@@ -164,6 +164,12 @@ impl<M: Machine> Core<M> {
         match ask {
             Ask::List => Attempt::Done(Reply::Members(self.own_members())),
             Ask::Standing => Attempt::Done(Reply::Standing(Standing::Unknown)),
+            Ask::About => Attempt::Done(Reply::About(self.about())),
+            Ask::Raise(wish) => match self.raise_level(wish).await {
+                Ok(raised) => Attempt::Done(Reply::Raised(raised)),
+                Err(error) if error.is_passing() => Attempt::Again(error),
+                Err(error) => Attempt::Done(Reply::Failed(error)),
+            },
             Ask::Change(change) => {
                 let judge = |scene: &Scene| rules::judge(scene, change);
                 Attempt::of(self.carry_out(judge).await)
@@ -190,6 +196,9 @@ impl<M: Machine> Core<M> {
             }
             judged => judged?,
         };
+        if !matches!(step, Step::Nothing { .. }) {
+            self.check_members_level(scene.level)?;
+        }
         let (id, changes) = match step {
             Step::Nothing { id } => return Ok(MemberChanged { id, is_new: false }),
             Step::Change { id, changes } => (id, changes),
@@ -230,6 +239,7 @@ impl<M: Machine> Core<M> {
             retired: state.retired().clone(),
             live: live.chain([self.here()]).collect(),
             lags: lags.collect(),
+            level: state.machine().feature_level(),
         };
         Ok((scene, stored))
     }
@@ -342,6 +352,10 @@ impl<M: Machine> Core<M> {
             };
             let (peer_addr, client_url) = (peer.peer_addr.clone(), peer.client_url.clone());
             let replaces = peer.replaces.filter(|id| stored.membership().get_node(id).is_some());
+            let (program, feature_level_max) = match self.said(*id) {
+                Some(about) => (Some(about.program), Some(about.level_max)),
+                None => (None, None),
+            };
             let id = *id;
             Member {
                 id,
@@ -353,6 +367,8 @@ impl<M: Machine> Core<M> {
                 match_index,
                 lag_entries,
                 heard_ms,
+                program,
+                feature_level_max,
             }
         };
         Members {
@@ -363,6 +379,8 @@ impl<M: Machine> Core<M> {
             quorum: configs.last().map_or(0, |voters| rules::quorum(voters.len())),
             members: stored.nodes().map(member).collect(),
             removed: self.board.latest().retired().iter().copied().collect(),
+            feature_level: self.level(),
+            feature_level_common: self.common_level().ok().filter(|_| is_leader_here),
         }
     }
 }

@@ -40,7 +40,7 @@ const STANDING_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`StartError`]: the directory cannot be used, or the cluster does not take the replica.
-pub(crate) async fn take_place(
+pub(crate) async fn take_place<M: Machine>(
     config: &Config,
     join: &JoinConfig,
 ) -> Result<ReplicaId, StartError> {
@@ -52,7 +52,7 @@ pub(crate) async fn take_place(
     Identity::check_empty(&config.data_dir)?;
     let path = config.data_dir.join(JOINING_FILE);
     let incarnation = incarnation_of(&path)?;
-    let id = Applicant::new(config, join, incarnation).apply().await?;
+    let id = Applicant::new::<M>(config, join, incarnation).apply().await?;
     Identity::stamp_as(config, id, incarnation)?;
     remove_if_there(&path).map_err(doing("removing", &path))?;
     drop(lock);
@@ -80,7 +80,7 @@ struct Applicant<'a> {
 }
 
 impl<'a> Applicant<'a> {
-    fn new(config: &Config, join: &'a JoinConfig, incarnation: [u8; 16]) -> Self {
+    fn new<M: Machine>(config: &Config, join: &'a JoinConfig, incarnation: [u8; 16]) -> Self {
         let identity = Identity {
             cluster: cluster_of(&config.cluster_token),
             replica_id: config.replica_id,
@@ -93,6 +93,7 @@ impl<'a> Applicant<'a> {
             incarnation,
             peer_addr: join.peer_addr.clone(),
             client_url: join.client_url.clone(),
+            level_max: M::level_known_max().min(config.levels.known_max),
         };
         Self { join, joiner, peers }
     }
@@ -209,6 +210,7 @@ impl<M: Machine> Core<M> {
             incarnation: self.identity.incarnation,
             peer_addr: join.peer_addr.clone(),
             client_url: join.client_url.clone(),
+            level_max: self.about().level_max,
         };
         for address in self.other_addresses() {
             match ask_at(&self.peers, &address, &Ask::Join(joiner.clone()), PATIENCE).await {

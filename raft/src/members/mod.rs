@@ -12,6 +12,7 @@ pub(crate) mod change;
 mod cluster_test;
 pub(crate) mod join;
 pub(crate) mod keeper;
+pub(crate) mod level;
 pub(crate) mod rules;
 #[cfg(test)]
 mod rules_test;
@@ -91,6 +92,15 @@ pub struct MemberChanged {
     pub is_new: bool,
 }
 
+/// What raising the feature level came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelRaised {
+    /// The level in use.
+    pub level: u64,
+    /// Whether it was lower before.
+    pub is_new: bool,
+}
+
 /// Why the membership was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MemberError {
@@ -146,6 +156,11 @@ pub struct Members {
     pub members: Vec<Member>,
     /// Ids of removed replicas, never used again.
     pub removed: Vec<ReplicaId>,
+    /// The feature level in use.
+    pub feature_level: u64,
+    /// The highest level that all members know; only the leader knows, and only while all of them
+    /// answer.
+    pub feature_level_common: Option<u64>,
 }
 
 /// One member.
@@ -169,6 +184,10 @@ pub struct Member {
     pub lag_entries: Option<u64>,
     /// Milliseconds since it last acknowledged the leader; only the leader knows.
     pub heard_ms: Option<u64>,
+    /// Its program, as it said lately; only the leader knows.
+    pub program: Option<String>,
+    /// The highest feature level it knows, as it said lately; only the leader knows.
+    pub feature_level_max: Option<u64>,
 }
 
 /// The part a member plays.
@@ -219,6 +238,24 @@ pub(crate) struct Joiner {
     pub(crate) incarnation: [u8; 16],
     pub(crate) peer_addr: String,
     pub(crate) client_url: String,
+    /// The highest feature level it knows.
+    pub(crate) level_max: u64,
+}
+
+/// What a replica says of its program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    pub(crate) program: String,
+    pub(crate) level_max: u64,
+}
+
+/// A wish for a higher feature level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Raise {
+    /// The highest that all members know if `None`.
+    pub(crate) level: Option<u64>,
+    /// Who wishes it.
+    pub(crate) actor: String,
 }
 
 /// What one replica asks another about members.
@@ -232,6 +269,10 @@ pub(crate) enum Ask {
     Join(Joiner),
     /// Whether the sender is a member, as the asked replica itself sees it.
     Standing,
+    /// What the asked replica itself knows.
+    About,
+    /// A higher feature level.
+    Raise(Raise),
 }
 
 /// Answer to an [`Ask`].
@@ -241,4 +282,6 @@ pub(crate) enum Reply {
     Changed(MemberChanged),
     Standing(Standing),
     Failed(MemberError),
+    About(About),
+    Raised(LevelRaised),
 }

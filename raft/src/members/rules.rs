@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::{ChangeMembers, Membership};
 
 use super::{Joiner, LAG_ENTRIES_MAX, MEMBERS_MAX, MemberChange, MemberError, Successor};
-use crate::{ReplicaId, types::Peer};
+use crate::{LevelUnknown, ReplicaId, types::Peer};
 
 /// What the leader knows when it judges a change.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Scene {
     pub(crate) live: BTreeSet<ReplicaId>,
     /// Entries that members lack.
     pub(crate) lags: BTreeMap<ReplicaId, u64>,
+    /// The feature level in use.
+    pub(crate) level: u64,
 }
 
 /// What has to be done for a change.
@@ -69,7 +71,11 @@ pub(crate) fn judge_joiner(scene: &Scene, joiner: &Joiner) -> Judged {
     if joiner.incarnation == [0; 16] {
         return Err(MemberError::Invalid("a replica joins with a disk of its own".to_owned()));
     }
-    let Joiner { id, incarnation, peer_addr, client_url } = joiner;
+    if joiner.level_max < scene.level {
+        let (needed, known) = (scene.level, joiner.level_max);
+        return Err(refused(LevelUnknown { needed, known }.to_string()));
+    }
+    let Joiner { id, incarnation, peer_addr, client_url, .. } = joiner;
     scene.place(&Place {
         incarnation: *incarnation,
         ..Place::unclaimed(*id, peer_addr, client_url, None)

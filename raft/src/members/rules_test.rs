@@ -31,6 +31,7 @@ fn scene(voters: u64, learners: u64) -> Scene {
         retired: BTreeSet::new(),
         live: all.clone().collect(),
         lags: all.map(|id| (id, 0)).collect(),
+        level: 2,
     }
 }
 
@@ -117,8 +118,13 @@ fn a_disk_is_taken_once_and_never_swapped() {
         incarnation: [disk; 16],
         peer_addr: addr.to_owned(),
         client_url: String::new(),
+        level_max: 2,
     };
     let scene = with_peer(scene(3, 0), 4, |peer| peer.incarnation = [0; 16]);
+    let older = Joiner { level_max: 1, ..joiner(None, 8, "host-4:7800") };
+    let older = judge_joiner(&scene, &older).unwrap_err();
+    assert!(older.to_string().contains("feature level 2"), "{older}");
+    assert!(older.to_string().contains("no level above 1: install"), "{older}");
     let claim = judge_joiner(&scene, &joiner(None, 8, "host-4:7800")).unwrap();
     let Step::Change { id: 4, changes: ChangeMembers::SetNodes(nodes) } = claim else {
         panic!("{claim:?}");

@@ -1,7 +1,7 @@
 //! What the parts of a node share.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Leadership, admission::Admission, age::Contact};
 use crate::{
     Config, Machine, ReplicaId,
+    members::level::Report,
     metrics::LEADER_CHANGES_TOTAL,
     storage::{Board, Fatal, LogStore, MachineStore, Snapshots, identity::Identity},
     transport::{Credentials, Name, Peers, Target},
@@ -62,6 +63,8 @@ pub(crate) struct Core<M: Machine> {
     /// Since when this replica leads.
     pub(crate) leading_since: Mutex<Option<Instant>>,
     pub(crate) targets: Mutex<HashMap<ReplicaId, (Peer, Target)>>,
+    /// What the members said of their programs, while this replica leads.
+    pub(crate) reports: Mutex<BTreeMap<ReplicaId, Report>>,
 }
 
 /// The parts of the disk that others than the core use.

@@ -35,9 +35,9 @@ use tokio::{
 pub use self::archive::ArchiveStream;
 use self::core::Core;
 use crate::{
-    AppliedEvents, Compacted, EventPage, Machine, MemberChange, MemberChanged, MemberError,
-    Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode, ReplicaId, Status,
-    TransferError,
+    AppliedEvents, Compacted, EventPage, LevelRaised, Machine, MemberChange, MemberChanged,
+    MemberError, Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
+    ReplicaId, Status, TransferError,
     storage::{identity::hex, state_digest},
 };
 
@@ -253,6 +253,34 @@ impl<M: Machine> Node<M> {
         deadline: Instant,
     ) -> Result<MemberChanged, MemberError> {
         self.core.change_members(change, deadline).await
+    }
+
+    /// Has the feature level raised, on whichever replica this is: to the highest that all members
+    /// know if `level` is `None`.
+    ///
+    /// # Errors
+    /// [`MemberError`]: a member does not know the level or does not say, or it is lower than the
+    /// present one; or no leader took the wish.
+    pub async fn raise_level(
+        &self,
+        level: Option<u64>,
+        actor: &str,
+        deadline: Instant,
+    ) -> Result<LevelRaised, MemberError> {
+        self.core.ask_raise(level, actor, deadline).await
+    }
+
+    /// The highest feature level that all members know, if this replica leads and all of them have
+    /// said it lately.
+    #[must_use]
+    pub fn common_level(&self) -> Option<u64> {
+        self.core.leadership().is_leader_here.then(|| self.core.common_level().ok()).flatten()
+    }
+
+    /// The highest feature level this replica knows.
+    #[must_use]
+    pub fn level_max(&self) -> u64 {
+        self.core.about().level_max
     }
 
     /// Takes a snapshot now and waits until it is durable; returns the index it covers.

@@ -128,7 +128,13 @@ async fn append<M: Machine>(
     let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
     let body = body_of(request, limit).await?;
     let arrived = std::time::Instant::now();
-    let append = wire::decode_append(&body).map_err(malformed)?;
+    let append = wire::decode_append(&body).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::Unsupported {
+            // Nothing was taken. Without the entry this replica can only fall behind.
+            core.fatal.raise(error.to_string());
+        }
+        malformed(error)
+    })?;
     let committed = append.leader_commit.as_ref().map_or(0, |commit| commit.index());
     let answer = core.raft.append_entries(append).await.map_err(stopped)?;
     if answer.is_success() {
@@ -233,6 +239,7 @@ async fn members<M: Machine>(
     let standing = core.standing_of(caller.from);
     match (&ask, standing) {
         (Ask::Standing, _) => return reply(&Reply::Standing(standing)),
+        (Ask::About, _) => return reply(&Reply::About(core.about())),
         (_, Standing::Removed) => {
             return reply(&Reply::Failed(MemberError::Removed(caller.from.id)));
         }

@@ -69,7 +69,7 @@ impl<M: Machine> Node<M> {
     ) -> Result<Self, StartError> {
         check(&config)?;
         if let Some(join) = config.join.clone() {
-            config.replica_id = take_place(&config, &join).await?;
+            config.replica_id = take_place::<M>(&config, &join).await?;
         }
         let for_disk = config.clone();
         let opened = tokio::task::spawn_blocking(move || Disk::open(&for_disk, initial));
@@ -102,6 +102,7 @@ impl<M: Machine> Node<M> {
         }
         core.tasks.spawn(core.clone().keep_standing());
         core.tasks.spawn(core.clone().keep_members());
+        core.tasks.spawn(core.clone().keep_levels());
         core.tasks.spawn(core.clone().pass_start_barrier());
         core.tasks.spawn(core.clone().take_snapshots());
         Ok(node)
@@ -163,6 +164,7 @@ async fn build<M: Machine>(
         changing: Arc::default(),
         leading_since: Mutex::new(None),
         targets: Mutex::new(HashMap::new()),
+        reports: Mutex::default(),
         config,
     }))
 }

@@ -8,12 +8,14 @@ use super::{
     identity::{Identity, create_data_dir},
     lock::DirLock,
     log::{
-        check::{Checked, DB_DIR, Found, refuse},
+        check::{Checked, DB_DIR, Found, refuse, refuse_io},
         sink::BatchSink,
     },
     snapshot::Kept,
 };
-use crate::{Config, Machine, StartError, config::WindowLimits, replicated::Replicated};
+use crate::{
+    Config, LevelUnknown, Machine, StartError, config::WindowLimits, replicated::Replicated,
+};
 
 /// The disk of one replica.
 pub(crate) struct Disk;
@@ -61,11 +63,16 @@ impl Disk {
         let found = Found::open(data_dir, &identity)?;
         let place = data_dir.display().to_string();
         let kept = Kept::decode(found.snapshot.as_deref()).map_err(|e| refuse(&place, e))?;
-        let state = kept.load::<M>(data_dir).map_err(|error| refuse(&place, error))?;
+        let state = kept.load::<M>(data_dir).map_err(|error| refuse_io(&place, error))?;
+        let level_max = config.levels.known_max;
+        let newer = |unknown: LevelUnknown| StartError::Newer(format!("{place}: {unknown}"));
+        // Before anything is founded or cleaned.
+        state.as_ref().map_or(Ok(()), |state| state.check_level(level_max)).map_err(newer)?;
         let checked = found.check(kept.newest_position().as_ref())?;
         kept.clean(data_dir)?;
         let is_virgin = checked.is_virgin() && state.is_none();
         let state = state.unwrap_or_else(|| Replicated::new(initial, WindowLimits::default()));
+        let state = state.knowing(level_max).map_err(newer)?;
         let fatal = Fatal::new();
         let sink = sink(&checked);
         let log = LogStore::start(checked, sink, fatal.clone(), Some(lock))

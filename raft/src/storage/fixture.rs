@@ -45,6 +45,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         proposal_bytes_in_flight_max: 64 << 20,
         snapshot: SnapshotPolicy { age_max: Duration::from_secs(60), ..SnapshotPolicy::default() },
         wall_clock_ms: || 0,
+        levels: crate::config::LevelConfig::default(),
         unsafe_leader_restore: false,
     }
 }

@@ -183,7 +183,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let state = self.snapshots.install::<M>(meta, snapshot).await?;
+        let state = self.snapshots.install::<M>(meta, snapshot, self.state.level_max()).await?;
         self.state = state.succeeding(&self.state);
         self.board.replace(&self.state);
         Ok(())

@@ -24,6 +24,17 @@ pub(crate) fn damaged(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
+/// Something stored is of a later program than this one.
+pub(crate) fn newer(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "{what}: install the program that the other replicas run, and start it on this same \
+             disk, on which nothing is lost"
+        ),
+    )
+}
+
 /// The leader an entry was appended by.
 pub(crate) fn leader(term: u64, node: ReplicaId) -> LeaderId {
     LeaderId::new(term, node)

@@ -101,6 +101,7 @@ impl Cluster {
             proposal_bytes_in_flight_max: 64 * 1024 * 1024,
             snapshot: SnapshotPolicy::default(),
             wall_clock_ms,
+            levels: crate::config::LevelConfig::default(),
             unsafe_leader_restore: false,
         };
         (self.tweak)(&mut config);

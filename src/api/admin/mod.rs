@@ -8,6 +8,7 @@
 //! - `GET /quorate/v1/events`: the change feed.
 //! - `GET`, `POST /quorate/v1/members`, and below them `DELETE`, `PATCH /{id}`, `POST
 //!   /{id}/promote`, `/{id}/replace`: the members of the cluster.
+//! - `GET`, `POST /quorate/v1/feature-level`: which meanings the log uses, and letting more in.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
 //! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
@@ -20,6 +21,7 @@ mod audit;
 mod backup;
 mod error;
 mod events;
+mod feature_level;
 mod health;
 mod members;
 mod routes;
@@ -88,6 +90,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/members/{id}", delete(members::remove).patch(members::update))
         .route("/quorate/v1/members/{id}/promote", post(members::promote))
         .route("/quorate/v1/members/{id}/replace", post(members::replace))
+        .route("/quorate/v1/feature-level", get(feature_level::show).post(feature_level::raise))
         .route("/quorate/v1/snapshot", post(routes::snapshot))
         .route("/quorate/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/quorate/v1/tokens/{id}", delete(tokens::revoke))

@@ -54,6 +54,7 @@ pub(super) async fn status(State(edge): State<Arc<Edge>>) -> Json<StatusAnswer> 
         version: env!("CARGO_PKG_VERSION"),
         is_founded: edge.broker.is_founded(),
         feature_level: edge.broker.latest().system.feature_level,
+        feature_level_max: edge.broker.level_max(),
         status: edge.broker.status(),
     })
 }

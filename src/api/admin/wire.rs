@@ -23,6 +23,8 @@ pub(super) struct StatusAnswer {
     pub(super) is_founded: bool,
     /// Meanings in use.
     pub(super) feature_level: u64,
+    /// Meanings this replica knows.
+    pub(super) feature_level_max: u64,
     /// What the engine says.
     #[serde(flatten)]
     pub(super) status: Status,

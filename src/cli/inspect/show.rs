@@ -154,6 +154,9 @@ pub(super) fn record(item: &RecordItem) -> io::Result<Item> {
                 domain::Record::Token(token) => {
                     (Family::Access, ("Token".to_owned(), serde_json::to_value(token)?))
                 }
+                domain::Record::FeatureLevel(level) => {
+                    (Family::System, ("FeatureLevel".to_owned(), (*level).into()))
+                }
                 domain::Record::Audit(records) => {
                     (Family::Access, ("Audit".to_owned(), serde_json::to_value(records)?))
                 }

@@ -14,9 +14,12 @@ pub const FEATURE_LEVEL_MAX: u64 = FEATURE_LEVEL_SEALED;
 pub const FEATURE_LEVEL_ACCESS: u64 = 2;
 /// Level from which on entries may hold sealed secrets.
 pub const FEATURE_LEVEL_SEALED: u64 = 3;
+/// Level from which on members may change: programs below it do not remember who left, and take
+/// an entry that names a successor for one that does not.
+pub const FEATURE_LEVEL_MEMBERS: u64 = 3;
 /// Level that [`Command::Found`] sets if it was not raised before. Never changes: a later program replays the same entry, and
 /// must come to the same state.
-const FEATURE_LEVEL_FOUNDED: u64 = 1;
+pub const FEATURE_LEVEL_FOUNDED: u64 = 1;
 
 /// State of the system family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +38,14 @@ pub enum Command {
         /// Settings of the undermoon family.
         undermoon: undermoon::settings::Seed,
     },
-    /// Lets newer meanings in; refused if this or any lower level is unknown.
+    /// Lets the meanings of level 2 in; refused above it for ever, as the first programs did.
     RaiseFeatureLevel {
+        /// New level; at least the present one.
+        level: u64,
+    },
+    /// Lets newer meanings in. The first programs would have refused a level they did not know and
+    /// gone on, to another state than the others; at this variant they stop.
+    UseFeatureLevel {
         /// New level; at least the present one.
         level: u64,
     },
@@ -48,7 +57,31 @@ impl Command {
     pub fn subject(&self) -> Subject {
         match self {
             Self::Found { .. } => Subject::whole("founded"),
-            Self::RaiseFeatureLevel { .. } => Subject::whole("feature_level_raised"),
+            Self::RaiseFeatureLevel { .. } | Self::UseFeatureLevel { .. } => {
+                Subject::whole("feature_level_raised")
+            }
+        }
+    }
+
+    /// The command that raises the feature level.
+    #[must_use]
+    pub const fn to_raise(level: u64) -> Self {
+        if level <= FEATURE_LEVEL_ACCESS {
+            Self::RaiseFeatureLevel { level }
+        } else {
+            Self::UseFeatureLevel { level }
+        }
+    }
+
+    /// See [`super::Command::feature_level`]. Raising to a level needs programs that know it.
+    #[must_use]
+    pub const fn feature_level(&self) -> u64 {
+        match self {
+            Self::Found { .. } => FEATURE_LEVEL_FOUNDED,
+            Self::RaiseFeatureLevel { level } if *level <= FEATURE_LEVEL_ACCESS => *level,
+            Self::RaiseFeatureLevel { .. } => FEATURE_LEVEL_FOUNDED,
+            Self::UseFeatureLevel { level } if *level > FEATURE_LEVEL_ACCESS => *level,
+            Self::UseFeatureLevel { .. } => FEATURE_LEVEL_ACCESS + 1,
         }
     }
 }
@@ -89,14 +122,11 @@ impl State {
     /// Raises the feature level.
     ///
     /// # Errors
-    /// [`Rejection::FeatureLevel`] outside the range this program knows.
-    pub fn raise_feature_level(&mut self, level: u64) -> Result<Reply, Rejection> {
-        if level < self.feature_level || level > FEATURE_LEVEL_MAX {
-            return Err(Rejection::FeatureLevel {
-                wanted: level,
-                present: self.feature_level,
-                known: FEATURE_LEVEL_MAX,
-            });
+    /// [`Rejection::FeatureLevel`] below the present level and above `known`.
+    pub fn raise_feature_level(&mut self, level: u64, known: u64) -> Result<Reply, Rejection> {
+        if level < self.feature_level || level > known {
+            let present = self.feature_level;
+            return Err(Rejection::FeatureLevel { wanted: level, present, known });
         }
         self.feature_level = level;
         Ok(Reply::Done)

@@ -35,6 +35,15 @@ pub(crate) fn refuse(place: &str, what: impl std::fmt::Display) -> StartError {
     StartError::Damaged(format!("{place}: {what}. {ADVICE}"))
 }
 
+/// As [`refuse`], for what was read. What a newer program wrote is no damage, and another disk is no
+/// help.
+pub(crate) fn refuse_io(place: &str, error: io::Error) -> StartError {
+    match error.kind() {
+        io::ErrorKind::Unsupported => StartError::Newer(format!("{place}: {error}")),
+        _ => refuse(place, error),
+    }
+}
+
 /// A log that was opened but not checked yet.
 pub(crate) struct Found {
     /// The database.
@@ -242,7 +251,7 @@ impl Found {
             tail.flushed(expected);
             Ok(true)
         });
-        result.map_err(|error| refuse(&self.place, error))?;
+        result.map_err(|error| refuse_io(&self.place, error))?;
         Ok(tail)
     }
 }

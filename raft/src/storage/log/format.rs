@@ -9,7 +9,7 @@ use bytes::Bytes;
 use openraft::EntryPayload;
 
 use crate::{
-    storage::wire::{damaged, decode_membership, encode_membership, leader, term_and_node},
+    storage::wire::{damaged, decode_membership, encode_membership, leader, newer, term_and_node},
     types::{Entry, LogId, Payload},
 };
 
@@ -99,13 +99,13 @@ pub(crate) fn decode_value(index: u64, value: Bytes) -> io::Result<Entry> {
         return Err(short());
     }
     if value[0] != VALUE_VERSION {
-        return Err(damaged(format!(
-            "entry {index} has version {}, this program knows {VALUE_VERSION}",
-            value[0]
+        let version = value[0];
+        return Err(newer(format!(
+            "entry {index} has version {version}, this program knows {VALUE_VERSION}"
         )));
     }
     let kind = EntryKind::of_byte(value[1])
-        .ok_or_else(|| damaged(format!("entry {index} is of unknown kind {}", value[1])))?;
+        .ok_or_else(|| newer(format!("entry {index} is of kind {}, unknown here", value[1])))?;
     let word = |at: usize| -> io::Result<u64> {
         value[at..at + 8].try_into().map(u64::from_le_bytes).map_err(|_| short())
     };

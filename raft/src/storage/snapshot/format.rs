@@ -9,7 +9,10 @@ use std::io::{self, BufReader, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::{RecordSink, RecordSource, storage::wire::damaged};
+use crate::{
+    RecordSink, RecordSource,
+    storage::wire::{damaged, newer},
+};
 
 /// What tells one kind of record file from another.
 #[derive(Clone, Copy, Debug)]
@@ -150,9 +153,9 @@ impl<R: Read> SnapshotReader<R> {
         }
         let format = u16::from_le_bytes([head[6], head[7]]);
         if format != shape.format {
-            return Err(damaged(format!(
-                "the {noun} has format {format}, this program knows {}",
-                shape.format
+            let known = shape.format;
+            return Err(newer(format!(
+                "the {noun} has format {format}, this program knows {known}"
             )));
         }
         Ok(reader)

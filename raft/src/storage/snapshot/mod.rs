@@ -187,9 +187,14 @@ impl Snapshots {
         &self,
         wanted: &SnapshotMeta,
         file: SnapshotFile,
+        level_max: u64,
     ) -> io::Result<Replicated<M>> {
-        let installed = self.try_install(wanted, file).await;
-        installed.inspect_err(|error| self.give_up("installing a received snapshot", error))
+        let installed = self.try_install(wanted, file, level_max).await;
+        installed.inspect_err(|error| match error.kind() {
+            // Nothing is wrong with the disk: the program is too old, and says so itself.
+            io::ErrorKind::Unsupported => self.fatal.raise(error.to_string()),
+            _ => self.give_up("installing a received snapshot", error),
+        })
     }
 
     async fn try_write<M: Machine>(
@@ -217,6 +222,7 @@ impl Snapshots {
         &self,
         wanted: &SnapshotMeta,
         file: SnapshotFile,
+        level_max: u64,
     ) -> io::Result<Replicated<M>> {
         let last = wanted.last_log_id;
         let path = self.snap_dir.join(name_of(last));
@@ -227,6 +233,8 @@ impl Snapshots {
         if state.applied().copied() != last || found.digest != file.digest {
             return Err(damaged("the snapshot is not the one that was announced"));
         }
+        let known = state.check_level(level_max);
+        known.map_err(|unknown| io::Error::new(io::ErrorKind::Unsupported, unknown))?;
         if is_kept {
             return Ok(state);
         }
