@@ -147,6 +147,8 @@ metric_table! {
         "From handing a proposal to the leader to its answer.";
     LEADER_CHANGES_TOTAL: Counter "changes" "quorate_raft_leader_changes_total" []
         "How often another leader, another term, or no leader became known.";
+    CAMPAIGNS_TOTAL: Counter "campaigns" "quorate_raft_campaigns_total" []
+        "How often this replica stood for election, pre-votes that failed included.";
     PEER_REFUSALS_TOTAL: Counter "requests" "quorate_raft_peer_refusals_total" []
         "Requests refused on the peer port because of who sent them or whom they name.";
     MEMBER_CHANGES_TOTAL: Counter "changes" "quorate_raft_member_changes_total"

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Leadership, admission::Admission, age::Contact};
+use super::{Leadership, admission::Admission, age::Contact, election::Election};
 use crate::{
     Config, Machine, ReplicaId,
     members::level::Report,
@@ -46,6 +46,7 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) contact: Contact,
+    pub(crate) election: Election,
     /// The membership in force, for the checks of the peer port.
     pub(crate) membership: ArcSwap<StoredMembership>,
     pub(crate) leadership: watch::Sender<Leadership>,

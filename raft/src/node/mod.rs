@@ -13,6 +13,7 @@ mod archive;
 #[cfg(test)]
 mod cluster_test;
 pub(crate) mod core;
+mod election;
 #[cfg(test)]
 mod guard_test;
 mod peer_api;

@@ -13,6 +13,7 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt;
 use metrics::counter;
+use openraft::raft::AppendEntriesResponse;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
@@ -137,6 +138,9 @@ async fn append<M: Machine>(
     })?;
     let committed = append.leader_commit.as_ref().map_or(0, |commit| commit.index());
     let answer = core.raft.append_entries(append).await.map_err(stopped)?;
+    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+        core.election.heard();
+    }
     if answer.is_success() {
         core.contact.heard(arrived, committed, core.applied());
     }
@@ -150,6 +154,9 @@ async fn vote<M: Machine>(
     core.admit(&request)?;
     let ask: VoteAsk = message(request).await?;
     let answer = core.raft.vote(ask.request()).await.map_err(stopped)?;
+    if answer.vote_granted {
+        core.election.attempted();
+    }
     reply(&VoteAnswer::of(&answer))
 }
 
@@ -160,6 +167,9 @@ async fn pre_vote<M: Machine>(
     core.admit(&request)?;
     let ask: VoteAsk = message(request).await?;
     let answer = core.raft.pre_vote(ask.request()).await.map_err(stopped)?;
+    if answer.vote_granted {
+        core.election.attempted();
+    }
     reply(&VoteAnswer::of(&answer))
 }
 

@@ -19,6 +19,7 @@ use super::{
     admission::Admission,
     age::Contact,
     core::{Core, OpenDisk},
+    election::Election,
     peer_api,
 };
 use crate::{
@@ -100,6 +101,7 @@ impl<M: Machine> Node<M> {
         if core.config.join.is_none() {
             core.tasks.spawn(core.clone().join_cluster());
         }
+        core.tasks.spawn(core.clone().stand_for_election());
         core.tasks.spawn(core.clone().keep_standing());
         core.tasks.spawn(core.clone().keep_members());
         core.tasks.spawn(core.clone().keep_levels());
@@ -154,6 +156,7 @@ async fn build<M: Machine>(
         peers,
         credentials,
         contact: Contact::new(),
+        election: Election::new(config.timers, identity.incarnation),
         leadership: watch::Sender::new(Leadership::default()),
         is_ready: watch::Sender::new(false),
         is_closing: AtomicBool::new(false),
@@ -176,6 +179,8 @@ fn core_config(config: &Config) -> openraft::Config {
         heartbeat_interval: timers.heartbeat_ms,
         election_timeout_min: timers.election_min_ms,
         election_timeout_max: timers.election_max_ms,
+        // Elections are called by this crate, see `election.rs`.
+        enable_elect: false,
         max_payload_entries: APPEND_ENTRIES_MAX,
         api_channel_size: Some(CORE_QUEUE),
         api_batch_capacity: CORE_QUEUE,
