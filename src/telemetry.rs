@@ -7,7 +7,7 @@
 mod process;
 mod table;
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
@@ -19,12 +19,13 @@ use crate::{
 };
 
 /// The names of facts in log lines, of this crate and the engine; `tests/tidy.rs` knows no other.
-pub const FIELDS: [&str; 32] = [
+pub const FIELDS: [&str; 35] = [
     "address",
     "applied",
     "bytes",
     "cluster",
     "connections",
+    "derived",
     "elapsed_ms",
     "error",
     "family",
@@ -44,9 +45,11 @@ pub const FIELDS: [&str; 32] = [
     "reason",
     "refusal",
     "replica",
+    "request_id",
     "shard",
     "slots",
     "status",
+    "step",
     "term",
     "to",
     "version",
@@ -82,6 +85,12 @@ pub fn start_logging(level: &str, format: LogFormat) -> Result<(), ParseError> {
     // The only possible failure is that a logger is set already.
     drop(started);
     Ok(())
+}
+
+/// Whole milliseconds, as log lines have them: a number in JSON, which wider integers are not.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What both kinds of process measure, besides what all processes do.

@@ -21,6 +21,7 @@ pub mod offline;
 pub mod read;
 pub mod replicated;
 pub mod status;
+pub mod throttle;
 pub mod tls;
 
 #[cfg(any(test, feature = "testing"))]

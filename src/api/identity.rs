@@ -1,5 +1,7 @@
 //! Which wish of a client a request stands for, so that a retry happens at most once.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
@@ -27,7 +29,26 @@ pub(crate) fn request_id(family: &str, call: &str, headers: &HeaderMap) -> Optio
 
 /// The id of a further proposal inside the same wish.
 pub(crate) fn derived(id: RequestId, step: &str) -> RequestId {
-    hash(&[&id.0, step.as_bytes()])
+    let derived = hash(&[&id.0, step.as_bytes()]);
+    tracing::debug!(request_id = %id, step, %derived, "a further proposal of a request");
+    derived
+}
+
+/// The id under which a request is told in the log; known once the request is admitted. Shared by
+/// whoever admits it and whoever tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish(Arc<Mutex<Option<RequestId>>>);
+
+impl Wish {
+    /// The id of the request's proposal.
+    pub(crate) fn set(&self, id: Option<RequestId>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+
+    /// What was set last.
+    pub(crate) fn get(&self) -> Option<RequestId> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Tells the client which id its request had.

@@ -37,6 +37,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use self::{
     auth::{Anonymous, Keeper},
     consistency::Consistency,
+    identity::Wish,
     limit::{Gate, Refusal},
     measure::Measured,
     profile::Profile,
@@ -138,6 +139,8 @@ pub(crate) struct Visit {
     pub(crate) profile: Profile,
     /// Whether the answer may be compressed.
     pub(crate) takes_gzip: bool,
+    /// Under which id the request is told in the log.
+    pub(crate) wish: Wish,
     consistency: Consistency,
     _place: OwnedSemaphorePermit,
     _share: Option<Share>,
@@ -164,6 +167,8 @@ impl Edge {
         let key = identity::request_id(family, &name, &head.headers);
         let is_change = head.method != Method::GET;
         let request_id = key.or_else(|| is_change.then(|| self.broker.new_request_id()));
+        let wish = head.extensions.get::<Wish>().cloned().unwrap_or_default();
+        wish.set(request_id);
         Ok(Visit {
             call: Call {
                 request_id,
@@ -177,6 +182,7 @@ impl Edge {
                 &head.headers,
                 self.settings.is_linearizable_by_default,
             )?,
+            wish,
             _place: place,
             _share: share,
         })
@@ -236,10 +242,12 @@ impl Edge {
 
 /// Puts position and request id into the headers of every answer, errors included. A handler that
 /// knows better leaves a [`Position`] or a [`RequestId`] in the answer's extensions.
-async fn stamp(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let wish = Wish::default();
+    request.extensions_mut().insert(wish.clone());
     let measured = Measured::begin(&request);
     let mut response = next.run(request).await;
-    measured.end(&response);
+    measured.end(&response, wish.get());
     let known = response.extensions().get::<Position>().copied();
     let position = known.unwrap_or_else(|| edge.broker.latest().position());
     let request_id = response.extensions().get::<RequestId>().copied();

@@ -11,4 +11,5 @@ pub use quorate_raft::{
     metrics::{Kind as MetricKind, Label as MetricLabel, METRICS, Metric},
     offline::Archive,
     status::PeerStatus,
+    throttle::Throttle,
 };

@@ -138,7 +138,7 @@ async fn stop(arguments: &Arguments, server: &Server, desk: &Server) {
         tracing::warn!("requests were cut off");
     }
     desk.stop(Duration::from_millis(100)).await;
-    tracing::info!(elapsed_ms = started.elapsed().as_millis(), "stopped");
+    tracing::info!(elapsed_ms = telemetry::millis(started.elapsed()), "stopped");
 }
 
 fn settings(arguments: &Arguments) -> Settings {

@@ -265,7 +265,7 @@ async fn stop(config: &Config, broker: &Broker, server: &Server, stopping: &Stop
         tracing::warn!("requests were cut off");
     }
     broker.shutdown(CLOSE_TIMEOUT).await;
-    tracing::info!(elapsed_ms = started.elapsed().as_millis(), "stopped");
+    tracing::info!(elapsed_ms = telemetry::millis(started.elapsed()), "stopped");
 }
 
 /// What makes the program stop.

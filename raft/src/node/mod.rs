@@ -24,6 +24,7 @@ mod snapshot;
 mod start;
 mod status;
 mod stop;
+mod tell;
 
 use std::{fmt, io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 

@@ -187,7 +187,7 @@ async fn propose<M: Machine>(
     State(core): State<Arc<Core<M>>>,
     request: Request,
 ) -> Result<Response, Reject> {
-    core.admit(&request)?;
+    let caller = core.admit(&request)?;
     if number(&request, header::HOPS) != Some(1) {
         return Err(Reject::new(MALFORMED, "a proposal is forwarded once"));
     }
@@ -197,7 +197,7 @@ async fn propose<M: Machine>(
         return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
     }
     let entry = body_of(request, ENTRY_BODY_BYTES_MAX).await?;
-    match core.take_forward(entry, patience).await {
+    match core.take_forward(caller.from.id, entry, patience).await {
         Tried::Done(answer) => reply(&answer),
         Tried::Refused(reason) => Err(Reject::new(NOT_LEADER, reason)),
         Tried::Busy { retry_after_ms } => Err(Reject {

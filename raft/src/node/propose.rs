@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Applied, Leadership, core::Core};
+use super::{Applied, Leadership, core::Core, tell};
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
@@ -108,14 +108,10 @@ impl<M: Machine> Core<M> {
         proposal: &Proposal<M::Command>,
         deadline: Instant,
     ) -> Result<Applied<M::Reply>, ProposeError> {
+        let begun = Instant::now();
         let result = self.propose_once(proposal, deadline).await;
-        let outcome = match &result {
-            Ok(applied) if applied.is_duplicate => "duplicate",
-            Ok(_) => "applied",
-            Err(ProposeError::NotAccepted { .. }) => "not_accepted",
-            Err(ProposeError::Unknown { .. }) => "unknown",
-            Err(_) => "refused",
-        };
+        tell::own(self.here(), proposal.request_id, &result, begun.elapsed());
+        let outcome = tell::outcome(&result);
         counter!(PROPOSALS_TOTAL, "outcome" => outcome).increment(1);
         result
     }
@@ -193,12 +189,7 @@ impl<M: Machine> Core<M> {
         let begun = Instant::now();
         let tried = self.forward(leader, entry.clone(), deadline).await;
         histogram!(FORWARD_SECONDS).record(begun.elapsed());
-        let outcome = match &tried {
-            Tried::Done(_) => "applied",
-            Tried::Refused(_) => "not_accepted",
-            Tried::Busy { .. } => "busy",
-            Tried::Doubtful(_) | Tried::Dead(_) => "unknown",
-        };
+        let outcome = tell::attempt(&tried);
         counter!(FORWARDS_TOTAL, "outcome" => outcome).increment(1);
         tried
     }
@@ -280,9 +271,21 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// Answers a proposal another replica forwarded. Never forwards it again.
-    pub(crate) async fn take_forward(self: &Arc<Self>, entry: Bytes, patience: Duration) -> Tried {
-        let deadline = Instant::now() + patience;
+    /// Answers a proposal that replica `from` forwarded. Never forwards it again.
+    pub(crate) async fn take_forward(
+        self: &Arc<Self>,
+        from: ReplicaId,
+        entry: Bytes,
+        patience: Duration,
+    ) -> Tried {
+        let begun = Instant::now();
+        let request_id = entry::view(&entry).ok().map(|entry| entry.request_id);
+        let tried = self.try_forward(entry, begun + patience).await;
+        tell::forwarded(self.here(), from, request_id, &tried, begun.elapsed());
+        tried
+    }
+
+    async fn try_forward(&self, entry: Bytes, deadline: Instant) -> Tried {
         let mut watch = self.leadership.subscribe();
         let seen = *watch.borrow_and_update();
         if !seen.is_leader_here || !self.is_running() {

@@ -230,6 +230,7 @@ impl Ask<'_> {
         request_id: Option<RequestId>,
         command: Command,
     ) -> Result<(Reply, Done), Failure> {
+        self.visit.wish.set(request_id);
         let call = Call { request_id, ..self.visit.call.clone() };
         let done = self.edge.broker.propose(&call, domain::Command::Cello(command)).await?;
         match &done.reply {

@@ -112,13 +112,6 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         },
     };
     let mut response = handled.unwrap_or_else(|failure| error::respond(&failure));
-    tracing::debug!(
-        family = FAMILY,
-        method = %head.method,
-        path = head.uri.path(),
-        status = response.status().as_u16(),
-        "request"
-    );
     if let Some(request_id) = visit.call.request_id {
         response.extensions_mut().insert(request_id);
     }

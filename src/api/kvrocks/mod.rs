@@ -87,13 +87,6 @@ async fn serve(State(family): State<Arc<Family>>, request: Request) -> Response 
     };
     let response = answer(&family, found, &head, body).await;
     metrics::count(pattern, &head.method, since, &response);
-    tracing::debug!(
-        family = FAMILY,
-        method = %head.method,
-        path = head.uri.path(),
-        status = response.status().as_u16(),
-        "request"
-    );
     response
 }
 

@@ -115,13 +115,6 @@ async fn serve(family: Arc<Family>, mut dialect: Dialect, request: Request) -> R
         Some(route) => handle::handle(&family, &visit, dialect, route, &head, body).await,
     };
     let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, dialect));
-    tracing::debug!(
-        family = FAMILY,
-        method = %head.method,
-        path = head.uri.path(),
-        status = response.status().as_u16(),
-        "request"
-    );
     if let Some(request_id) = request_id {
         response.extensions_mut().insert(request_id);
     }
