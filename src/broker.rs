@@ -6,6 +6,7 @@
 mod archive;
 pub mod engine;
 mod founding;
+pub mod secrets;
 
 use std::{fmt, io, ops::Deref, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
     clock,
     domain::{Command, Event, Reply, State},
     replica::Replica,
+    seal::KeyRing,
     telemetry,
 };
 
@@ -95,6 +97,7 @@ impl Deref for View {
 pub struct Broker {
     node: Node<Replica>,
     progress: watch::Receiver<Progress>,
+    keys: KeyRing,
 }
 
 impl fmt::Debug for Broker {
@@ -112,7 +115,7 @@ impl Broker {
         let node = Node::start(config, Replica::default()).await?;
         let (sender, progress) = watch::channel(Progress::default());
         tokio::spawn(founding::found(node.clone(), foundation, sender));
-        Ok(Self { node, progress })
+        Ok(Self { node, progress, keys: KeyRing::default() })
     }
 
     /// Has a command applied, wherever the leader is, and waits for its reply.
@@ -176,10 +179,24 @@ impl Broker {
             return Ok(Done { reply, index: state.position().index, is_visible: true });
         }
         let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
-        let actor = call.actor.clone();
-        let proposal = Proposal { request_id, actor, fence_term, command };
-        let applied = self.node.propose(proposal, call.deadline).await?;
-        Ok(Done { reply: applied.reply, index: applied.index, is_visible: applied.is_visible })
+        let mut command = command;
+        let propose = async |command| {
+            let actor = call.actor.clone();
+            let proposal = Proposal { request_id, actor, fence_term, command };
+            let applied = self.node.propose(proposal, call.deadline).await?;
+            let (index, is_visible) = (applied.index, applied.is_visible);
+            Ok(Done { reply: applied.reply, index, is_visible })
+        };
+        let sealings = self.sealings(&mut command);
+        for number in 0..sealings {
+            let outcome = propose(self.sealed(number, request_id, &command)).await;
+            // Perhaps the very same request, sealed with a key that was the first one then.
+            let is_over = number + 1 == sealings;
+            if is_over || !matches!(outcome, Err(ProposeError::RequestIdReused)) {
+                return outcome;
+            }
+        }
+        propose(command).await
     }
 
     /// The state, once it is as current as asked.

@@ -6,6 +6,7 @@
 //! - `ctl`: what an operator asks of a running replica, over its client port.
 //! - `inspect`: what lies on a stopped replica's disk and in a backup.
 //! - `recover`: founds a new cluster from what a lost one left.
+//! - `secrets`: makes keys that seal secrets.
 //! - `config`: explains a configuration.
 
 mod access;
@@ -25,6 +26,7 @@ mod members;
 pub mod output;
 mod pool;
 mod recover;
+mod secrets;
 mod serve;
 mod session;
 mod token;
@@ -58,6 +60,8 @@ enum Verb {
     Inspect(inspect::Arguments),
     /// Found a new cluster from a backup, or from the disk of a lost cluster's replica.
     Recover(recover::Arguments),
+    /// Make keys that seal secrets.
+    Secrets(secrets::Arguments),
     /// Explain a configuration.
     Config(check::Arguments),
 }
@@ -76,6 +80,7 @@ pub async fn run() -> Outcome {
         Verb::Ctl(arguments) => ctl::run(&arguments).await,
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Recover(arguments) => recover::run(&arguments),
+        Verb::Secrets(arguments) => secrets::run(&arguments),
         Verb::Config(arguments) => check::run(&arguments, innermost(&matches)),
     }
 }

@@ -31,6 +31,7 @@ use crate::{
             settings::{Seed, Settings},
         },
     },
+    seal::{KeyFileError, KeyRing},
     tls,
 };
 pub use source::Origin;
@@ -61,6 +62,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// The keys that seal secrets cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// A value cannot work.
     #[error("the configuration cannot work: {0}")]
     Invalid(String),
@@ -142,6 +146,8 @@ pub struct Config {
     pub peer_tls: Option<tls::Files>,
     /// Token that may do everything.
     pub admin_token: Option<Secret>,
+    /// Keys that seal and open secrets; none if they stay readable.
+    pub keys: KeyRing,
     /// Bounds of each client.
     pub client_limits: ClientLimits,
     /// Time for an ordinary request.
@@ -311,6 +317,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         tls,
         peer_tls,
         admin_token: security::admin_token(&layer)?,
+        keys: security::keys(&layer)?,
         client_limits: security::client_limits(&layer)?,
         request_timeout: milliseconds(layer.request_timeout_ms, "request_timeout_ms")?,
         read_staleness_max: (staleness_ms > 0).then(|| Duration::from_millis(staleness_ms)),

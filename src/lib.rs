@@ -8,6 +8,7 @@
 //! - [`observe`]: what this replica sees of the world; on every replica.
 //! - [`client`]: outbound I/O behind small traits.
 //! - [`gateway`]: forwards a client's requests to whichever replica serves.
+//! - [`seal`]: seals secrets before they are proposed, opens them where they are needed.
 //! - [`server`]: client ports and their connections.
 //! - [`tls`]: certificates of the client ports and between replicas.
 //! - [`cli`]: one file a noun.
@@ -29,6 +30,7 @@ pub mod domain;
 pub mod gateway;
 pub mod observe;
 pub mod replica;
+pub mod seal;
 pub mod server;
 pub mod telemetry;
 pub mod tls;

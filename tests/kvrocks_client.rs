@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kvrocks_node::{Node, Options};
 use quorate::client::{
-    node_call::{NodeAccess, NodeCall, NodeError},
+    node_call::{NodeAccess, NodeCall, NodeError, Password},
     node_pool::NodePool,
 };
 
@@ -17,7 +17,13 @@ const SOON: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(200);
 
 async fn version(nodes: &dyn NodeCall, addr: &str, password: &str) -> Result<String, NodeError> {
-    nodes.call(NodeAccess { addr, password }, &["CLUSTERX", "VERSION"], SOON).await
+    nodes
+        .call(
+            NodeAccess { addr, password: Password::Readable(password) },
+            &["CLUSTERX", "VERSION"],
+            SOON,
+        )
+        .await
 }
 
 async fn start(password: &str) -> Node {
@@ -67,7 +73,7 @@ async fn a_silent_node_takes_no_longer_than_allowed_and_costs_the_connection() {
     let pool = NodePool::default();
     version(&pool, &node.addr, "").await.unwrap();
     node.fault(|faults| faults.is_silent = true);
-    let access = NodeAccess { addr: &node.addr, password: "" };
+    let access = NodeAccess { addr: &node.addr, password: Password::Readable("") };
     let late = pool.call(access, &["CLUSTERX", "VERSION"], SHORT).await.unwrap_err();
     assert_eq!(late.to_string(), format!("{} did not answer in time", node.addr));
     assert_eq!(format!("{pool:?}"), "NodePool { connections: 0, .. }");
@@ -80,7 +86,7 @@ async fn a_silent_node_takes_no_longer_than_allowed_and_costs_the_connection() {
 async fn refusals_keep_the_connection_and_the_words() {
     let node = start("").await;
     let pool = NodePool::default();
-    let access = NodeAccess { addr: &node.addr, password: "" };
+    let access = NodeAccess { addr: &node.addr, password: Password::Readable("") };
     let refused = pool.call(access, &["CLUSTER", "INFO"], SOON).await.unwrap_err();
     assert_eq!(refused.to_string(), "CLUSTERDOWN The cluster is not initialized");
     assert_eq!(format!("{pool:?}"), "NodePool { connections: 1, .. }");

@@ -10,6 +10,7 @@ pub(super) fn about(state: &State) -> String {
     let value: Value = json!({
         "program": concat!("quorate ", env!("CARGO_PKG_VERSION")),
         "feature_level": state.system.feature_level,
+        "secrets": kvrocks::reseal::count(&state.kvrocks),
         "families": {
             "undermoon": {
                 "epoch": undermoon::query::global_epoch(&state.undermoon),

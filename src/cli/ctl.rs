@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Outcome, access, audit, backup,
     client::{self, RemoteStatus},
-    events, feature_level, kvrocks, members, output, pool, token,
+    events, feature_level, kvrocks, members, output, pool, secrets, token,
 };
 
 const SETTINGS: &str = "/quorate/v1/undermoon/settings";
@@ -65,6 +65,9 @@ enum Verb {
     /// Make, list or end tokens of clients.
     #[command(subcommand)]
     Token(token::Verb),
+    /// Look at how secrets are kept, and seal them with another key.
+    #[command(subcommand)]
+    Secrets(secrets::Verb),
     /// Show who changed what.
     Audit(audit::Arguments),
     /// Show what happened, and with --follow what happens, in the order of the log.
@@ -112,6 +115,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
         Verb::Snapshot => snapshot(&endpoints).await,
         Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
+        Verb::Secrets(verb) => secrets::ask(verb, endpoints, arguments.output).await,
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
         Verb::Events(verb) => events::run(verb, &endpoints, arguments.output).await,
         Verb::Backup(verb) => backup::run(verb, &endpoints, arguments.output).await,

@@ -18,6 +18,7 @@ use crate::{
     broker::{
         Broker,
         engine::{PeerStatus, ReplicaId, Role, Status},
+        secrets::SecretsReport,
     },
     domain::{
         State,
@@ -39,6 +40,7 @@ pub(super) async fn keep(broker: Broker, data_dir: PathBuf) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut peers = Peers::default();
     let mut counted = None;
+    let mut fault = None;
     for look in (0..LOOKS_PER_DISK_LOOK).cycle() {
         ticks.tick().await;
         let status = broker.status();
@@ -48,6 +50,9 @@ pub(super) async fn keep(broker: Broker, data_dir: PathBuf) {
         let index = view.position().index;
         if counted != Some(index) {
             families(&view);
+            let report = broker.secrets();
+            secrets(&report);
+            warn(report.fault(), &mut fault);
             counted = Some(index);
         }
         if look == 0 {
@@ -96,6 +101,29 @@ impl Peers {
             metrics::gauge!(telemetry::PEER_SILENCE_SECONDS, &labels).set(silence);
         }
     }
+}
+
+fn secrets(report: &SecretsReport) {
+    let sealed: u64 = report.secrets.sealed.values().sum();
+    for (form, count) in [
+        ("sealed", sealed),
+        ("readable", report.secrets.readable),
+        ("missing_key", report.unopenable()),
+    ] {
+        metrics::gauge!(telemetry::SECRETS, "form" => form).set(count as f64);
+    }
+}
+
+/// Says once what is wrong, and once that it is over.
+fn warn(fault: Option<String>, said: &mut Option<String>) {
+    if *said == fault {
+        return;
+    }
+    match &fault {
+        Some(reason) => tracing::error!(reason, "secrets cannot be opened"),
+        None => tracing::info!("all secrets can be opened"),
+    }
+    *said = fault;
 }
 
 /// What the state says; the same on every replica at the same index.

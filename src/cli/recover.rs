@@ -19,7 +19,10 @@ use quorate_raft::{
 use super::{Outcome, output};
 use crate::{
     clock, config,
-    domain::recovery::{CLOCK_DISTANCE, Recovery},
+    domain::{
+        kvrocks::reseal::{self, Secrets},
+        recovery::{CLOCK_DISTANCE, Recovery},
+    },
     replica::Replica,
 };
 
@@ -112,8 +115,10 @@ pub(super) fn from_backup(arguments: &FromBackup) -> Outcome {
         now_ms: clock::now_ms(),
     };
     let old_cluster = &recovered.archive.cluster_id;
-    let founded = found_disk(&founding, old_cluster, &recovered.state, recover(arguments.clocks))?;
-    say(&founded, &arguments.data_dir);
+    let mut secrets = Secrets::default();
+    let change = recover(arguments.clocks, &mut secrets);
+    let founded = found_disk(&founding, old_cluster, &recovered.state, change)?;
+    say(&founded, &arguments.data_dir, &secrets);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,9 +142,10 @@ fn force_new_cluster(arguments: &ForceNewCluster) -> Outcome {
         peer,
         now_ms: clock::now_ms(),
     };
-    let (founded, aside) =
-        found_in_place(&founding, Replica::default(), recover(arguments.clocks))?;
-    say(&founded, data_dir);
+    let mut secrets = Secrets::default();
+    let change = recover(arguments.clocks, &mut secrets);
+    let (founded, aside) = found_in_place(&founding, Replica::default(), change)?;
+    say(&founded, data_dir, &secrets);
     output::complain(&format!("the old disk lies in {}", aside.display()));
     Ok(ExitCode::SUCCESS)
 }
@@ -158,9 +164,10 @@ fn own_peer(
     Ok(PeerConfig { id, peer_addr: here.peer_addr, client_url: here.client_url })
 }
 
-/// What the families do with their clocks.
-fn recover(clocks: Clocks) -> impl FnOnce(&mut Replica, &Jump) {
+/// What the families do with their clocks; counts on the way what will need keys.
+fn recover(clocks: Clocks, secrets: &mut Secrets) -> impl FnOnce(&mut Replica, &Jump) {
     move |replica, jump| {
+        *secrets = reseal::count(&replica.0.kvrocks);
         let adopts_kvrocks = clocks.adopt_kvrocks;
         replica.0.recover(Recovery { from: jump.from, to: jump.to, adopts_kvrocks });
     }
@@ -178,7 +185,7 @@ fn is_agreed(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn say(founded: &Founded, data_dir: &std::path::Path) {
+fn say(founded: &Founded, data_dir: &std::path::Path, secrets: &Secrets) {
     let rows = [
         ("data directory", data_dir.display().to_string()),
         ("cluster", founded.cluster_id.clone()),
@@ -189,7 +196,13 @@ fn say(founded: &Founded, data_dir: &std::path::Path) {
         ("in term", founded.position.term.to_string()),
         ("clocks moved by", CLOCK_DISTANCE.to_string()),
         ("new digest", founded.digest.clone()),
+        ("secrets", secrets.to_string()),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
     output::say_table(&rows);
+    let needed: Vec<_> = secrets.sealed.keys().map(String::as_str).collect();
+    if !needed.is_empty() {
+        let keys = needed.join(", ");
+        output::complain(&format!("give the new replica a secrets_key_file with the keys {keys}"));
+    }
 }

@@ -71,7 +71,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         tracing::warn!(warning, "configuration");
     }
     let node_tls = config.node_tls.as_ref().map(NodeTls::load).transpose()?;
-    let nodes = Arc::new(NodePool::new(node_tls));
+    let nodes = Arc::new(NodePool::new(node_tls, config.keys.clone()));
     let tls = Tls::load(config.tls.clone(), config.peer_tls.clone())?;
     let docker = Arc::new(DockerRuntime::new(config.docker_tls.clone()));
     let services = Arc::new(NetProbe::new()?);
@@ -86,6 +86,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
             return Ok(ExitCode::SUCCESS);
         }
     };
+    let broker = broker.with_keys(config.keys.clone());
     broker.keep_events(config.events_kept);
     let stopping = Stopping::default();
     let observatory = Arc::new(Observatory::new(nodes));

@@ -103,9 +103,20 @@ impl Session {
         self.change_within(method, path, body, PATIENCE).await
     }
 
-    /// Asks for a change that may take some time. It happens once, also if the answer of one
-    /// replica is lost and another is asked: both are asked under the same key.
+    /// Asks for a change that may take some time.
     pub(super) async fn change_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        patience: Duration,
+    ) -> Result<Value, SessionError> {
+        self.change_bare(method, path, body, patience).await.map(data)
+    }
+
+    /// The same of an answer that has no envelope. The change happens once, also if the answer of
+    /// one replica is lost and another is asked: both are asked under the same key.
+    pub(super) async fn change_bare(
         &self,
         method: Method,
         path: &str,
@@ -117,9 +128,7 @@ impl Session {
             let _ = write!(key, "{byte:02x}");
             key
         });
-        self.ask(method, path, body.as_ref(), &[("idempotency-key", &key)], patience)
-            .await
-            .map(data)
+        self.ask(method, path, body.as_ref(), &[("idempotency-key", &key)], patience).await
     }
 
     /// Asks one replica after the other until one decides.

@@ -8,13 +8,34 @@ use std::{fmt, io, time::Duration};
 
 use futures::future::BoxFuture;
 
+use crate::seal::{OpenError, Sealed};
+
 /// Where a node is and how it lets one in.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct NodeAccess<'a> {
     /// `host:port`.
     pub addr: &'a str,
-    /// Its `requirepass`; empty if it has none.
-    pub password: &'a str,
+    /// Its `requirepass`.
+    pub password: Password<'a>,
+}
+
+/// A password as it is at hand. Opened by whoever speaks to the node, and by nobody before.
+#[derive(Clone, Copy)]
+pub enum Password<'a> {
+    /// As it is; empty if the node has none.
+    Readable(&'a str),
+    /// To be opened with a key of this replica.
+    Sealed(&'a Sealed),
+}
+
+impl Password<'_> {
+    /// What tells it from other ones; never sent to anybody.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Readable(text) => text.as_bytes(),
+            Self::Sealed(sealed) => sealed.bytes(),
+        }
+    }
 }
 
 impl fmt::Debug for NodeAccess<'_> {
@@ -61,6 +82,14 @@ pub enum NodeError {
         addr: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The password of the node is sealed, and this replica cannot open it. Nothing was sent.
+    #[error("the password of {addr} cannot be opened: {source}")]
+    Sealed {
+        /// The node.
+        addr: String,
+        /// Why.
+        source: OpenError,
     },
     /// The connection broke.
     #[error("{addr} closed the connection: {source}")]

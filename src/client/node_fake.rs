@@ -87,7 +87,11 @@ impl FakeNodes {
     fn admit(&self, node: NodeAccess<'_>) -> Result<(), NodeError> {
         let nodes = self.lock();
         let Some(script) = nodes.scripts.get(node.addr) else { return Err(refused(node.addr)) };
-        let text = match (script.password.as_str(), node.password) {
+        let Password::Readable(given) = node.password else {
+            let source = OpenError::UnknownKey { key_id: "fake".to_owned() };
+            return Err(NodeError::Sealed { addr: node.addr.to_owned(), source });
+        };
+        let text = match (script.password.as_str(), given) {
             (wanted, given) if wanted == given => return Ok(()),
             ("", _) => "ERR Client sent AUTH, but no password is set",
             (_, "") => "NOAUTH Authentication required.",
@@ -174,13 +178,15 @@ mod tests {
         let push: [&[&str]; 2] =
             [&["CLUSTERX", "SETNODEID", "x"], &["CLUSTERX", "SETNODES", "t", "1"]];
         let ask = async |addr, password| {
-            let told = nodes.exchange(NodeAccess { addr, password }, &push, time).await;
+            let told = nodes
+                .exchange(NodeAccess { addr, password: Password::Readable(password) }, &push, time)
+                .await;
             told.map_err(|error| error.to_string())
         };
         let lost = ask("a:1", "").await.unwrap_err();
         assert!(lost.starts_with("a:1 closed the connection"), "{lost}");
         assert_eq!(ask("a:1", "").await.unwrap(), ["OK", "OK"]);
-        let access = NodeAccess { addr: "a:1", password: "" };
+        let access = NodeAccess { addr: "a:1", password: Password::Readable("") };
         let refused = nodes.call(access, &["CLUSTER", "INFO"], time).await.unwrap_err();
         assert_eq!((refused.to_string(), refused.is_answer()), ("ERR no".to_owned(), true));
         assert_eq!(nodes.call(access, &["CLUSTER", "NODES"], time).await.unwrap(), "OK");

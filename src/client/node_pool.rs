@@ -5,6 +5,7 @@
 //! has closed meanwhile is noticed before it is used, and whatever breaks later is an error.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,10 +16,11 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    node_call::{NodeAccess, NodeCall, NodeError},
+    node_call::{NodeAccess, NodeCall, NodeError, Password},
     node_tls::NodeTls,
     node_wire::Wire,
 };
+use crate::seal::{KeyRing, Purpose};
 
 /// Connections kept of one node; a call that finds none opens one.
 const KEPT_MAX: usize = 2;
@@ -29,6 +31,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct NodePool {
     tls: Option<NodeTls>,
+    keys: KeyRing,
     kept: Mutex<Kept>,
 }
 
@@ -39,7 +42,8 @@ struct Kept {
 }
 
 struct Idle {
-    password: String,
+    /// As it is stored: sealed ones are opened for a new connection only.
+    password: Vec<u8>,
     /// Last used last.
     wires: Vec<(Wire, Instant)>,
 }
@@ -62,7 +66,7 @@ impl NodeCall for NodePool {
             let exchange = async {
                 let mut wire = match self.take(node).await {
                     Some(wire) => wire,
-                    None => Wire::open(node, self.tls.as_ref()).await?,
+                    None => self.open(node).await?,
                 };
                 let answers = ask_all(&mut wire, node, commands).await;
                 // An error that the node itself told leaves the connection usable.
@@ -84,16 +88,30 @@ async fn ask_all(
 ) -> Result<Vec<String>, NodeError> {
     let mut answers = Vec::with_capacity(commands.len());
     for command in commands {
-        answers.push(wire.ask(node, command).await?);
+        answers.push(wire.ask(node.addr, command).await?);
     }
     Ok(answers)
 }
 
 impl NodePool {
-    /// Nothing kept yet. With `tls` every node is spoken to in TLS, without it none.
+    /// Nothing kept yet. With `tls` every node is spoken to in TLS, without it none. Sealed
+    /// passwords are opened with `keys`.
     #[must_use]
-    pub fn new(tls: Option<NodeTls>) -> Self {
-        Self { tls, kept: Mutex::default() }
+    pub fn new(tls: Option<NodeTls>, keys: KeyRing) -> Self {
+        Self { tls, keys, kept: Mutex::default() }
+    }
+
+    /// A new connection. Nobody is spoken to whose password cannot be opened.
+    async fn open(&self, node: NodeAccess<'_>) -> Result<Wire, NodeError> {
+        let opened = match node.password {
+            Password::Readable(text) => Cow::Borrowed(text),
+            Password::Sealed(sealed) => {
+                let opened = self.keys.open(Purpose::NodePassword, sealed);
+                let sealed = |source| NodeError::Sealed { addr: node.addr.to_owned(), source };
+                Cow::Owned(opened.map_err(sealed)?)
+            }
+        };
+        Wire::open(node.addr, &opened, self.tls.as_ref()).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -121,7 +139,7 @@ impl NodePool {
 impl Kept {
     fn take(&mut self, node: NodeAccess<'_>) -> Option<Wire> {
         let idle = self.nodes.get_mut(node.addr)?;
-        if idle.password != node.password {
+        if idle.password != node.password.bytes() {
             self.nodes.remove(node.addr);
             return None;
         }
@@ -129,9 +147,9 @@ impl Kept {
     }
 
     fn keep(&mut self, node: NodeAccess<'_>, wire: Wire, now: Instant) {
-        let fresh = || Idle { password: node.password.to_owned(), wires: Vec::new() };
+        let fresh = || Idle { password: node.password.bytes().to_vec(), wires: Vec::new() };
         let idle = self.nodes.entry(node.addr.to_owned()).or_insert_with(fresh);
-        if idle.password == node.password && idle.wires.len() < KEPT_MAX {
+        if idle.password == node.password.bytes() && idle.wires.len() < KEPT_MAX {
             idle.wires.push((wire, now));
         }
     }

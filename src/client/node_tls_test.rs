@@ -15,11 +15,12 @@ use tokio_rustls::{
 
 use super::{
     super::{
-        node_call::{NodeAccess, NodeCall, NodeError},
+        node_call::{NodeAccess, NodeCall, NodeError, Password},
         node_pool::NodePool,
     },
     *,
 };
+use crate::seal::KeyRing;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -96,8 +97,8 @@ async fn node(vouched: &Authority, name: &str, clients: Option<&Authority>) -> S
 
 /// What becomes of a call with these files; `Err` has a part of the error.
 async fn check(about: &str, files: &TlsFiles, addr: &str, expected: Result<(), &str>) {
-    let pool = NodePool::new(Some(NodeTls::load(files).unwrap()));
-    let node = NodeAccess { addr, password: "secret" };
+    let pool = NodePool::new(Some(NodeTls::load(files).unwrap()), KeyRing::default());
+    let node = NodeAccess { addr, password: Password::Readable("secret") };
     match (pool.call(node, &["PING"], SOON).await, expected) {
         (Ok(text), Ok(())) => assert_eq!(text, "OK", "{about}"),
         (Err(error), Err(part)) => {
@@ -139,9 +140,9 @@ async fn connections_in_tls_are_kept_and_plain_nodes_are_no_answer() {
     let dir = TempDir::new().unwrap();
     let ours = Authority::new(&dir, "ours.pem");
     let files = TlsFiles { authorities: ours.file.clone(), identity: None, server_name: None };
-    let pool = NodePool::new(Some(NodeTls::load(&files).unwrap()));
+    let pool = NodePool::new(Some(NodeTls::load(&files).unwrap()), KeyRing::default());
     let addr = node(&ours, "127.0.0.1", None).await;
-    let access = NodeAccess { addr: &addr, password: "" };
+    let access = NodeAccess { addr: &addr, password: Password::Readable("") };
     for _ in 0..3 {
         // Session tickets that lie unread are no reason to connect again.
         assert_eq!(pool.exchange(access, &[&["A"], &["B"]], SOON).await.unwrap(), ["OK", "OK"]);
@@ -154,7 +155,7 @@ async fn connections_in_tls_are_kept_and_plain_nodes_are_no_answer() {
         stream.write_all(b"-ERR Protocol error\r\n").await.unwrap();
         let _ = stream.read(&mut [0; 512]).await;
     });
-    let access = NodeAccess { addr: &addr, password: "" };
+    let access = NodeAccess { addr: &addr, password: Password::Readable("") };
     let error = pool.call(access, &["PING"], SOON).await.unwrap_err();
     assert!(matches!(error, NodeError::Connect { .. }), "{error:?}");
 }

@@ -22,10 +22,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::{
-    node_call::{NodeAccess, NodeError},
-    node_tls::NodeTls,
-};
+use super::{node_call::NodeError, node_tls::NodeTls};
 
 /// Longest answer taken, bytes: several times the `CLUSTER NODES` of the largest cluster.
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -46,33 +43,43 @@ pub(super) struct Wire {
 impl Wire {
     /// Connects and logs on.
     pub(super) async fn open(
-        node: NodeAccess<'_>,
+        addr: &str,
+        password: &str,
         tls: Option<&NodeTls>,
     ) -> Result<Self, NodeError> {
         let connect = async {
-            let stream = TcpStream::connect(node.addr).await?;
+            let stream = TcpStream::connect(addr).await?;
             // Without it answers are only slower.
             let _ = stream.set_nodelay(true);
             Ok(match tls {
                 None => Either::Left(stream),
-                Some(tls) => Either::Right(Box::new(tls.connect(node.addr, stream).await?)),
+                Some(tls) => Either::Right(Box::new(tls.connect(addr, stream).await?)),
             })
         };
-        let unreachable = |source| NodeError::Connect { addr: node.addr.to_owned(), source };
+        let unreachable = |source| NodeError::Connect { addr: addr.to_owned(), source };
         let mut wire = Self { stream: connect.await.map_err(unreachable)? };
-        if !node.password.is_empty() {
-            wire.ask(node, &["AUTH", node.password]).await?;
+        if !password.is_empty() {
+            wire.log_on(addr, password).await?;
         }
         Ok(wire)
     }
 
+    /// Says the password. What the node says to it is passed on without the password.
+    async fn log_on(&mut self, addr: &str, password: &str) -> Result<(), NodeError> {
+        match self.ask(addr, &["AUTH", password]).await {
+            Ok(_) => Ok(()),
+            Err(NodeError::Refused { addr, text })
+                if text.contains(password) && !HARMLESS.contains(&text.as_str()) =>
+            {
+                Err(NodeError::Refused { addr, text: REPEATS_SECRET.to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends a command and reads the text it is answered with.
-    pub(super) async fn ask(
-        &mut self,
-        node: NodeAccess<'_>,
-        words: &[&str],
-    ) -> Result<String, NodeError> {
-        let addr = || node.addr.to_owned();
+    pub(super) async fn ask(&mut self, addr: &str, words: &[&str]) -> Result<String, NodeError> {
+        let addr = || addr.to_owned();
         self.send(words).await.map_err(|source| NodeError::Broken { addr: addr(), source })?;
         let text = match self.read().await {
             Ok(Answer::Text(text)) => return Ok(text),
@@ -80,10 +87,6 @@ impl Wire {
             Ok(Answer::Other) => return Err(NodeError::Protocol { addr: addr() }),
             Err(source) => return Err(NodeError::Broken { addr: addr(), source }),
         };
-        let is_secret = !node.password.is_empty() && words.contains(&node.password);
-        let repeats =
-            is_secret && text.contains(node.password) && !HARMLESS.contains(&text.as_str());
-        let text = if repeats { REPEATS_SECRET.to_owned() } else { text };
         Err(NodeError::Refused { addr: addr(), text })
     }
 

@@ -5,9 +5,13 @@ use std::time::Duration;
 use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle};
 
 use super::{
-    super::{node_call::NodeCall, node_pool::NodePool},
+    super::{
+        node_call::{NodeAccess, NodeCall, Password},
+        node_pool::NodePool,
+    },
     *,
 };
+use crate::seal::{KeyRing, Purpose};
 
 const SOON: Duration = Duration::from_millis(300);
 
@@ -32,7 +36,12 @@ async fn node(answers: Vec<Vec<u8>>) -> (String, JoinHandle<String>) {
 
 async fn ask(addr: &str, password: &str) -> Result<String, NodeError> {
     let pool = NodePool::default();
-    pool.call(NodeAccess { addr, password }, &["CLUSTER", "INFO"], SOON).await
+    pool.call(
+        NodeAccess { addr, password: Password::Readable(password) },
+        &["CLUSTER", "INFO"],
+        SOON,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -110,8 +119,27 @@ async fn a_password_is_in_no_text_even_if_the_node_repeats_it() {
     let (addr, _serving) = node(vec![b"-ERR Invalid password\r\n".to_vec()]).await;
     let error = ask(&addr, "password").await.unwrap_err();
     assert_eq!(error.to_string(), "ERR Invalid password", "callers look for these words");
-    let access = NodeAccess { addr: "a:1", password: "hunter2" };
+    let access = NodeAccess { addr: "a:1", password: Password::Readable("hunter2") };
     assert_eq!(format!("{access:?}"), "NodeAccess { addr: \"a:1\", .. }");
+}
+
+#[tokio::test]
+async fn a_sealed_password_is_sent_opened_and_nobody_is_asked_without_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    crate::seal::add_key(&path, "k1", &[1; 32], false).unwrap();
+    let keys = KeyRing::load(&path).unwrap();
+    let sealed = keys.seal(0, Purpose::NodePassword, &[3; 16], "hunter2").unwrap();
+    let (addr, serving) = node(vec![b"+OK\r\n".to_vec(), b"$2\r\nhi\r\n".to_vec()]).await;
+    let access = NodeAccess { addr: &addr, password: Password::Sealed(&sealed) };
+    let blind = NodePool::default();
+    let error = blind.call(access, &["PING"], SOON).await.unwrap_err();
+    assert!(matches!(error, NodeError::Sealed { .. }) && !error.is_answer(), "{error}");
+    assert!(error.to_string().contains("secrets_key_file"), "{error}");
+    let pool = NodePool::new(None, keys);
+    assert_eq!(pool.call(access, &["PING"], SOON).await.unwrap(), "hi");
+    let sent = serving.await.unwrap();
+    assert!(sent.contains("AUTH\r\n$7\r\nhunter2\r\n"), "{sent}");
 }
 
 #[tokio::test]
@@ -133,7 +161,7 @@ async fn an_exchange_ends_with_the_first_error_and_sends_no_more() {
     let answers = [&b"+OK\r\n"[..], b"-ERR Invalid cluster version\r\n", b"+OK\r\n"];
     let (addr, serving) = node(answers.map(<[u8]>::to_vec).to_vec()).await;
     let pool = NodePool::default();
-    let access = NodeAccess { addr: &addr, password: "" };
+    let access = NodeAccess { addr: &addr, password: Password::Readable("") };
     let commands: [&[&str]; 3] = [&["ONE"], &["TWO"], &["THREE"]];
     let error = pool.exchange(access, &commands, SOON).await.unwrap_err();
     assert_eq!(error.to_string(), "ERR Invalid cluster version");

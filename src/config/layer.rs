@@ -163,6 +163,10 @@ pub struct Layer {
     /// File with that token.
     #[arg(long, env = "QUORATE_ADMIN_TOKEN_FILE", help_heading = "Access")]
     pub admin_token_file: Option<PathBuf>,
+    /// File with the keys that seal secrets (passwords of Kvrocks nodes), the same on every replica;
+    /// `quorate secrets generate-key` makes one. Without it secrets are stored readable.
+    #[arg(long, env = "QUORATE_SECRETS_KEY_FILE", help_heading = "Access")]
+    pub secrets_key_file: Option<PathBuf>,
     /// Most requests a second of one client (its token, or its address) on one replica; 0 sets no
     /// bound.
     #[arg(long, env = "QUORATE_CLIENT_REQUESTS_PER_S", help_heading = "Access")]

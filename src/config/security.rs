@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     domain::system::access::{Family, Role},
+    seal::KeyRing,
     tls::Files,
 };
 
@@ -92,6 +93,12 @@ pub(super) fn admin_token(layer: &Layer) -> Result<Option<Secret>, ConfigError> 
         ));
     }
     Ok(Some(Secret(token)))
+}
+
+/// The keys that seal and open secrets.
+pub(super) fn keys(layer: &Layer) -> Result<KeyRing, ConfigError> {
+    let path = layer.secrets_key_file.as_deref();
+    Ok(path.map(KeyRing::load).transpose()?.unwrap_or_default())
 }
 
 /// What each client may take.

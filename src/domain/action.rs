@@ -92,6 +92,7 @@ fn kvrocks(command: &kvrocks::Command) -> Option<&'static str> {
         It::ForgetObserver { .. } => "forget_observer",
         It::ChangeSettings(..) => "change_settings",
         It::ChangePassword { .. } => "change_password",
+        It::ResealPasswords { .. } => "reseal_passwords",
         It::ReportHealth { .. } => return None,
     })
 }

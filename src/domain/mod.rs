@@ -9,6 +9,7 @@ pub mod cello;
 pub mod event;
 pub mod kvrocks;
 pub mod recovery;
+pub mod sealed;
 pub mod system;
 pub mod undermoon;
 
@@ -84,9 +85,10 @@ impl Command {
     /// The lowest feature level whose programs can apply this. Before the cluster has reached it,
     /// nobody may write it into the log.
     #[must_use]
-    pub const fn feature_level(&self) -> u64 {
+    pub fn feature_level(&self) -> u64 {
         match self {
             Self::System(command) => command.feature_level(),
+            Self::Kvrocks(command) if command.needs_sealing() => system::FEATURE_LEVEL_SEALED,
             Self::Undermoon(_) | Self::Kvrocks(_) | Self::Cello(_) => system::FEATURE_LEVEL_FOUNDED,
             Self::Access(_) => system::FEATURE_LEVEL_ACCESS,
         }
@@ -105,6 +107,16 @@ impl Command {
             | Self::Undermoon(_)
             | Self::Kvrocks(_)
             | Self::Cello(_) => None,
+        }
+    }
+
+    /// Every secret the command brings, to be sealed before it is proposed. A family that has
+    /// secrets names them here.
+    pub fn secrets_mut(&mut self) -> Vec<&mut kvrocks::Secret> {
+        match self {
+            Self::Kvrocks(command) => command.secrets_mut(),
+            // What these keep of secrets is keyed hashes of tokens, or nothing.
+            Self::System(_) | Self::Undermoon(_) | Self::Cello(_) | Self::Access(_) => Vec::new(),
         }
     }
 }
@@ -242,6 +254,11 @@ impl State {
             }
             Command::Kvrocks(command) => {
                 let subject = command.subject();
+                if self.system.feature_level >= system::FEATURE_LEVEL_SEALED
+                    && command.brings_bare()
+                {
+                    self.kvrocks.note_bare(context.index);
+                }
                 let reply = self.kvrocks.apply(context, command);
                 tell(Family::Kvrocks, reply.iter().map(|_| subject.clone()).collect());
                 Reply::Kvrocks(reply)

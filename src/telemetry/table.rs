@@ -62,6 +62,8 @@ metric_table! {
         "What the process may still write on the disk of the data directory.";
     DISK_BYTES: Gauge "bytes" "quorate_disk_bytes" [] "Size of the disk of the data directory.";
     AUDIT_RECORDS: Gauge "records" "quorate_audit_records" [] "Records of the audit trail.";
+    SECRETS: Gauge "secrets" "quorate_secrets" [form = "sealed" | "readable" | "missing_key"]
+        "Passwords in the state; `missing_key`: the sealed ones that this replica cannot open.";
     BACKUPS_TOTAL: Counter "backups" "quorate_backups_total" [outcome = "ok" | "failed"]
         "Scheduled backups of this replica.";
     BACKUP_TAKEN_TIME_SECONDS: Gauge "seconds" "quorate_backup_taken_time_seconds" []

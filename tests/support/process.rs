@@ -76,6 +76,11 @@ impl Replica {
         self.program = program;
     }
 
+    /// Changes the flags for the next start.
+    pub fn change_args(&mut self, change: impl FnOnce(&mut Vec<String>)) {
+        change(&mut self.args);
+    }
+
     /// Has the process started by another program, which is given the command line of the
     /// replica after these words.
     pub fn set_wrapper(&mut self, wrapper: Vec<String>) {

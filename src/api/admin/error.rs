@@ -17,6 +17,7 @@ use crate::{
     broker::{
         ProposeError, ReadError,
         engine::{Compacted, MemberError, TransferError},
+        secrets::ResealError,
     },
     domain::{system::access, undermoon::Rejection},
 };
@@ -51,6 +52,9 @@ pub(super) enum Failure {
     /// The members stay as they are, or may not have.
     #[error(transparent)]
     Members(#[from] MemberError),
+    /// Secrets stay as they are.
+    #[error(transparent)]
+    Reseal(ResealError),
     /// The disk or the log could not do it.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -66,6 +70,16 @@ pub(super) enum Failure {
     /// The answer has another kind than the command.
     #[error("unexpected reply: {0}")]
     Reply(String),
+}
+
+impl From<ResealError> for Failure {
+    fn from(error: ResealError) -> Self {
+        match error {
+            ResealError::Read(error) => error.into(),
+            ResealError::Propose(error) => error.into(),
+            error @ (ResealError::NoKey | ResealError::FeatureLevel { .. }) => Self::Reseal(error),
+        }
+    }
 }
 
 impl Failure {
@@ -88,6 +102,7 @@ impl Failure {
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
             | Self::NoBackupDir
             | Self::BackupUnderWay
+            | Self::Reseal(_)
             | Self::Transfer(_)
             | Self::Members(
                 MemberError::Refused(_) | MemberError::AnotherDisk(_) | MemberError::Removed(_),
@@ -130,6 +145,8 @@ impl Failure {
             Self::Read(ReadError::Timeout { .. }) => "timeout",
             Self::Transfer(_) => "not_transferred",
             Self::Compacted(_) => "compacted",
+            Self::Reseal(ResealError::NoKey) => "no_secrets_key_file",
+            Self::Reseal(_) => "feature_level",
             Self::NoBackupDir => "no_backup_dir",
             Self::BackupUnderWay => "backup_under_way",
             Self::Members(MemberError::Invalid(_)) => "invalid_request",

@@ -40,6 +40,12 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>, RawQuery(query): RawQue
         };
         written.expect("writing to a string does not fail");
     }
+    // Other families are served all the same, and no other replica may be any better.
+    if let Some(fault) = edge.broker.secrets().fault() {
+        body.push_str(&format!("[!] secrets: {fault}\n"));
+    } else if wants_all {
+        body.push_str("[+] secrets\n");
+    }
     body.push_str(if is_ready { "ready\n" } else { "not ready\n" });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, body).into_response()

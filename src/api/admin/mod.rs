@@ -11,6 +11,8 @@
 //! - `GET`, `POST /quorate/v1/feature-level`: which meanings the log uses, and letting more in.
 //! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
+//! - `GET /quorate/v1/secrets`, `POST /quorate/v1/secrets/rotate`: how secrets are kept; seals them
+//!   with the first key.
 //! - `GET /quorate/v1/audit`: who changed what, as JSON lines.
 //! - `GET /quorate/v1/backup`: a backup, as it comes; `POST`, `GET /quorate/v1/backups`: those in
 //!   this replica's own directory.
@@ -25,6 +27,7 @@ mod feature_level;
 mod health;
 mod members;
 mod routes;
+mod secrets;
 mod tokens;
 mod wire;
 
@@ -94,6 +97,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/snapshot", post(routes::snapshot))
         .route("/quorate/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/quorate/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/quorate/v1/secrets", get(secrets::report))
+        .route("/quorate/v1/secrets/rotate", post(secrets::rotate))
         .route("/quorate/v1/audit", get(audit::range))
         .route("/quorate/v1/backup", get(backup::stream))
         .route("/quorate/v1/backups", get(backup::list).post(backup::create))

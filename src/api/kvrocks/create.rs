@@ -15,7 +15,7 @@ use super::{
     probe, wire,
 };
 use crate::{
-    client::node_call::NodeAccess,
+    client::node_call::{NodeAccess, Password},
     domain::kvrocks::{
         Command, Rejection, Reply, Secret, command::ClusterKey, query, settings::NodeCheck,
     },
@@ -52,11 +52,12 @@ pub(super) async fn create(ask: &Ask<'_>, namespace: String, body: &Bytes) -> An
     }
     let nodes = ask.new_nodes(&key, addresses);
     let password = Secret::new(password);
-    let look = ask.look(&view);
+    let look = ask.look(&view).of_done();
     let command = Command::CreateCluster { cluster: key, nodes, replicas, password };
     let (reply, done) = ask.propose_until(command, Instant::now() + PROPOSE_TIME).await?;
     let Reply::Cluster(cluster) = reply else { return Err(unexpected(&reply)) };
-    ask.created(&done, &wire::ClusterAnswer { cluster: wire::ClusterJson::new(&cluster, look) })
+    let cluster = wire::ClusterJson::new(&cluster, look)?;
+    ask.created(&done, &wire::ClusterAnswer { cluster })
 }
 
 /// What the headers make of the setting. `no` or `false` asks for every node.
@@ -83,7 +84,7 @@ async fn check_nodes(
     }
     let nodes = ask.family.nodes.as_ref();
     let asked = addresses.iter().map(|addr| {
-        let node = NodeAccess { addr, password };
+        let node = NodeAccess { addr, password: Password::Readable(password) };
         async move { probe::epoch(nodes, node, CHECK_TIME).await }
     });
     for (addr, epoch) in addresses.iter().zip(join_all(asked).await) {

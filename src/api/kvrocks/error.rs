@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::wire::NotOpened;
 use crate::{
     api::{auth, limit::Refusal, profile::Profile},
     broker::{ProposeError, ReadError, engine::MemberError},
@@ -56,6 +57,9 @@ pub(super) enum Failure {
     /// Committed, but this replica has not applied it within the deadline.
     #[error("committed but not yet applied here")]
     NotVisible,
+    /// A password was asked for that this replica cannot open.
+    #[error("sealed: {0}")]
+    Sealed(#[from] NotOpened),
     /// The settings forbid it.
     #[error("forbidden: {0}")]
     Forbidden(String),
@@ -94,6 +98,9 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
         Failure::NoRoute => answer(StatusCode::NOT_FOUND, "not found", profile),
         Failure::BadRequest(message) => answer(StatusCode::BAD_REQUEST, message, profile),
         Failure::Node(message) => answer(StatusCode::INTERNAL_SERVER_ERROR, message, profile),
+        Failure::Sealed(error) => {
+            answer(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), profile)
+        }
         Failure::NotVisible => {
             let text = "done, but this replica is behind and cannot show it yet";
             answer(StatusCode::GATEWAY_TIMEOUT, text, profile)

@@ -18,7 +18,7 @@ use super::{
     failover, import, load, migrate, operate, rehearse,
     route::{ClusterRoute, Route},
     status,
-    wire::{self, Data, Look},
+    wire::{self, Data, Look, Passwords},
 };
 use crate::{
     api::{
@@ -162,17 +162,17 @@ async fn show(ask: &Ask<'_>, key: &ClusterKey, route: &ClusterRoute) -> Answer {
     let look = ask.look(&view);
     match route {
         ClusterRoute::Shards => {
-            ask.shown(&view, &wire::ShardsAnswer { shards: wire::shards(&cluster, look) })
+            ask.shown(&view, &wire::ShardsAnswer { shards: wire::shards(&cluster, look)? })
         }
         ClusterRoute::Shard(text) => {
             let (index, shard) = shard_of(&cluster, text)?;
-            let shard = wire::ShardJson::new(&cluster, shard, index, look);
+            let shard = wire::ShardJson::new(&cluster, shard, index, look)?;
             ask.shown(&view, &wire::ShardAnswer { shard })
         }
         ClusterRoute::Nodes(text) => {
             let (_, shard) = shard_of(&cluster, text)?;
             let nodes = shard.nodes.iter().map(|node| wire::NodeJson::new(node, look, false));
-            ask.shown(&view, &wire::NodesAnswer { nodes: nodes.collect() })
+            ask.shown(&view, &wire::NodesAnswer { nodes: nodes.collect::<Result<_, _>>()? })
         }
         ClusterRoute::Migrations => {
             let migrations = cluster.jobs.iter().map(wire::JobJson::from).collect();
@@ -186,8 +186,10 @@ async fn show(ask: &Ask<'_>, key: &ClusterKey, route: &ClusterRoute) -> Answer {
             let failovers = cluster.failovers.iter().map(wire::FailoverJson::from).collect();
             ask.shown(&view, &wire::FailoversAnswer { failovers })
         }
-        _ => ask
-            .shown(&view, &wire::ClusterAnswer { cluster: wire::ClusterJson::new(&cluster, look) }),
+        _ => {
+            let cluster = wire::ClusterJson::new(&cluster, look)?;
+            ask.shown(&view, &wire::ClusterAnswer { cluster })
+        }
     }
 }
 
@@ -206,14 +208,14 @@ fn index(text: &str) -> Result<i64, Failure> {
 }
 
 async fn add_shard(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Answer {
-    let look = ask.gate(&key).await?;
+    let look = ask.gate(&key).await?.of_done();
     let body = Body::parse(body)?;
     let nodes = ask.new_nodes(&key, body.texts("nodes")?);
     let password = Secret::new(body.text("password")?);
     let (reply, done) = ask.propose(Command::AddShard { cluster: key, nodes, password }).await?;
     let Reply::Shard(shard) = reply else { return Err(unexpected(&reply)) };
     // No slots, no marks: what the rest of the cluster does cannot show in it.
-    let shard = wire::ShardJson::new(&Cluster::default(), &shard, 0, look);
+    let shard = wire::ShardJson::new(&Cluster::default(), &shard, 0, look)?;
     ask.created(&done, &wire::ShardAnswer { shard })
 }
 
@@ -252,13 +254,16 @@ impl Ask<'_> {
     }
 
     /// How answers from this state look.
-    pub(super) fn look(&self, view: &View) -> Look {
-        let hides_passwords = query::settings(&view.kvrocks).hides_passwords;
-        Look { profile: self.visit.profile, hides_passwords }
+    pub(super) fn look(&self, view: &View) -> Look<'_> {
+        let passwords = match query::settings(&view.kvrocks).hides_passwords {
+            true => Passwords::Hidden,
+            false => Passwords::Shown(self.family.edge.broker.keys()),
+        };
+        Look { profile: self.visit.profile, passwords }
     }
 
     /// Refuses an unknown cluster before anything else is judged.
-    pub(super) async fn gate(&self, key: &ClusterKey) -> Result<Look, Failure> {
+    pub(super) async fn gate(&self, key: &ClusterKey) -> Result<Look<'_>, Failure> {
         Ok(self.cluster(key).await?.1)
     }
 
@@ -266,7 +271,7 @@ impl Ask<'_> {
     pub(super) async fn cluster(
         &self,
         key: &ClusterKey,
-    ) -> Result<(Arc<Cluster>, Look, View), Failure> {
+    ) -> Result<(Arc<Cluster>, Look<'_>, View), Failure> {
         let view = self.current().await?;
         let cluster = query::cluster(&view.kvrocks, key).ok_or(Rejection::ClusterNotFound)?;
         let look = self.look(&view);

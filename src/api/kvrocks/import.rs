@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::profile::Profile,
-    client::node_call::NodeAccess,
+    client::node_call::{NodeAccess, Password},
     domain::kvrocks::{
         Command, Rejection, Reply, Secret, command::ClusterKey, name, nodes_text, query,
     },
@@ -38,17 +38,17 @@ pub(super) async fn import(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Answ
         return Err(Rejection::InvalidAddress(bad.clone()).into());
     }
     let time = Duration::from_millis(query::settings(&view.kvrocks).node_timeout_ms).min(ASK_TIME);
-    let node = NodeAccess { addr: first, password: &password };
+    let node = NodeAccess { addr: first, password: Password::Readable(&password) };
     let text = probe::topology(ask.family.nodes.as_ref(), node, time).await;
     let text = text.map_err(|error| Failure::Node(error.to_string()))?;
     let topology =
         nodes_text::parse(&text).map_err(|error| Failure::Node(format!("{first}: {error}")))?;
     let password = Secret::new(password);
-    let look = ask.look(&view);
+    let look = ask.look(&view).of_done();
     let command = Command::ImportCluster { cluster: key, topology, password };
     let (reply, done) = ask.propose_until(command, Instant::now() + PROPOSE_TIME).await?;
     let Reply::Cluster(cluster) = reply else { return Err(unexpected(&reply)) };
-    let cluster = wire::ClusterJson::new(&cluster, look);
+    let cluster = wire::ClusterJson::new(&cluster, look)?;
     match ask.visit.profile {
         Profile::Document => ask.created(&done, &()),
         Profile::Program => {

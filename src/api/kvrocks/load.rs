@@ -15,7 +15,7 @@ use super::{
     error::Failure,
     handle::{Answer, Ask, encode, unexpected},
     rehearse,
-    wire::{ClusterJson, Look},
+    wire::{ClusterJson, Look, Passwords},
 };
 use crate::{
     api::profile::Profile,
@@ -25,6 +25,7 @@ use crate::{
         model::{Cluster, Node, Role, Shard},
         query,
     },
+    seal::{KeyRing, Purpose},
 };
 
 /// Where the original keeps everything.
@@ -137,8 +138,20 @@ pub(super) async fn load(ask: &Ask<'_>, body: &Bytes) -> Answer {
     let body: LoadJson =
         serde_json::from_slice(body).map_err(|error| Failure::BadRequest(error.to_string()))?;
     let key = ClusterKey { namespace: body.namespace, name: body.cluster.name.clone() };
-    let record = body.cluster.cluster(ask.family.edge.broker.now_ms())?;
-    let is_new = query::cluster(&ask.current().await?.kvrocks, &key).is_none();
+    let mut record = body.cluster.cluster(ask.family.edge.broker.now_ms())?;
+    let view = ask.current().await?;
+    let present = query::cluster(&view.kvrocks, &key);
+    let is_new = present.is_none();
+    if let Some(present) = present {
+        let keys = ask.family.edge.broker.keys();
+        recognise(&mut record, &present, keys);
+        // On its way into the log it would be sealed, and not be known again by what is readable.
+        let has_bare = present.nodes().any(|(_, node)| node.password.is_bare());
+        if has_bare && !keys.is_empty() && present.is_same_record(&record) && !ask.is_rehearsal() {
+            let answer = LoadedJson { loaded: false, version: present.version };
+            return ask.shown(&view, &answer);
+        }
+    }
     let command = Command::LoadCluster { cluster: key.clone(), record: Box::new(record) };
     if ask.is_rehearsal() {
         return rehearse::answer(ask, &key, command).await;
@@ -148,6 +161,21 @@ pub(super) async fn load(ask: &Ask<'_>, body: &Bytes) -> Answer {
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let answer = LoadedJson { loaded: is_new, version: cluster.version };
     ask.marked(encode(status, &answer)?, &done)
+}
+
+/// Puts the stored form in place of every password that is the stored one, so that the same record
+/// is known again although its passwords are sealed.
+fn recognise(record: &mut Cluster, present: &Cluster, keys: &KeyRing) {
+    let stored: BTreeMap<&str, &Secret> =
+        present.nodes().map(|(_, node)| (node.id.as_str(), &node.password)).collect();
+    for node in record.shards.iter_mut().flat_map(|shard| &mut shard.nodes) {
+        let Some(secret) = stored.get(node.id.as_str()) else { continue };
+        let Some(sealed) = secret.sealed() else { continue };
+        let opened = keys.open(Purpose::NodePassword, sealed).ok();
+        if opened.as_deref() == node.password.readable() {
+            node.password = Secret::clone(secret);
+        }
+    }
 }
 
 /// The value of a key: the name of a namespace, or a cluster.
@@ -166,14 +194,15 @@ pub(super) async fn export(ask: &Ask<'_>) -> Answer {
         let text = "an export has passwords, which the setting hide_passwords forbids to show";
         return Err(Failure::Forbidden(text.to_owned()));
     }
-    let look = Look { profile: Profile::Program, hides_passwords: false };
+    let passwords = Passwords::Shown(ask.family.edge.broker.keys());
+    let look = Look { profile: Profile::Program, passwords };
     let mut keys = BTreeMap::new();
     for namespace in query::namespaces(&view.kvrocks) {
         keys.insert(format!("{METADATA}/{namespace}"), ValueJson::Namespace(namespace));
     }
     for (key, cluster) in query::clusters(&view.kvrocks) {
         let path = format!("{METADATA}/{}/cluster/{}", key.namespace, key.name);
-        keys.insert(path, ValueJson::Cluster(ClusterJson::new(cluster, look)));
+        keys.insert(path, ValueJson::Cluster(ClusterJson::new(cluster, look)?));
     }
     ask.shown(&view, &keys)
 }
@@ -211,7 +240,7 @@ mod tests {
         assert_eq!(cluster.validate(), Ok(()));
         assert_eq!((cluster.version, cluster.jobs.len()), (7, 1));
         let node = &cluster.shards[0].nodes[0];
-        assert_eq!((node.created_at, node.password.expose()), (5, "p"));
+        assert_eq!((node.created_at, node.password.readable()), (5, Some("p")));
         assert!(cluster.is_same_record(&record(&format!("[{first},{second}]")).unwrap()));
         let idle = shard('a', r#""0-9""#, IDLE);
         assert!(!cluster.is_same_record(&record(&format!("[{idle},{second}]")).unwrap()));

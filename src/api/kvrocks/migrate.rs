@@ -75,7 +75,8 @@ pub(super) async fn migrate(ask: &Ask<'_>, key: ClusterKey, body: &Bytes) -> Ans
         Reply::MigrationBegun { job, cluster } => begun(ask, &key, job, *cluster).await?,
         reply => return Err(unexpected(&reply)),
     };
-    ask.done(&done, &wire::ClusterAnswer { cluster: ClusterJson::new(&cluster, look) })
+    let cluster = ClusterJson::new(&cluster, look.of_done())?;
+    ask.done(&done, &wire::ClusterAnswer { cluster })
 }
 
 /// Waits until the node has taken or refused the order, or the leader takes its time.

@@ -49,7 +49,7 @@ pub(super) fn told<T: Serialize>(
     command: Result<Command, Rejection>,
     more: &T,
 ) -> Answer {
-    let look: Look = ask.look(view);
+    let look: Look<'_> = ask.look(view);
     let mut state = view.kvrocks.clone();
     let position = view.position();
     let context = Context {
@@ -66,7 +66,7 @@ pub(super) fn told<T: Serialize>(
         accepted: refusal.is_none(),
         status: refusal.as_ref().map_or(StatusCode::OK, |(status, _)| *status).as_u16(),
         error: refusal.map(|(_, text)| text),
-        cluster: cluster.as_ref().map(|cluster| ClusterJson::new(cluster, look)),
+        cluster: cluster.as_ref().map(|cluster| ClusterJson::new(cluster, look)).transpose()?,
         more,
     };
     ask.shown(view, &rehearsal)

@@ -197,6 +197,7 @@ fn state(cluster: &Cluster, index: usize, node: &Node, sight: Option<&Sight>) ->
         Probed::Uninitialised => "uninitialised",
         Probed::Loading => "loading",
         Probed::Refused(_) => "refused",
+        Probed::Sealed(_) => "sealed",
         Probed::Silent(_) => "silent",
         Probed::Answered { info, replication } => {
             let has_version = u64::try_from(info.epoch) == Ok(cluster.version);

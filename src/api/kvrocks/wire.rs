@@ -1,5 +1,7 @@
 //! Shapes of the answers, one for the documents and one for the program (spec 1.1, 2.8).
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -8,18 +10,64 @@ use crate::{
         SlotRange,
         model::{Cluster, Failover, FailoverCause, Job, Node, Shard},
     },
+    seal::{KeyRing, OpenError, Purpose},
 };
 
-/// Shown instead of a password where the settings say so.
-const HIDDEN: &str = "******";
+/// A password cannot be shown. Names the node, and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("the password of {addr} cannot be shown: {source}")]
+pub(super) struct NotOpened {
+    addr: String,
+    source: OpenError,
+}
 
 /// How an answer must look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
+pub(super) struct Look<'k> {
     /// Whose shapes.
     pub(super) profile: Profile,
-    /// Dots instead of passwords.
-    pub(super) hides_passwords: bool,
+    /// How passwords are shown.
+    pub(super) passwords: Passwords<'k>,
+}
+
+/// How passwords are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Passwords<'k> {
+    /// As dots.
+    Hidden,
+    /// As they are, or not at all.
+    Shown(&'k KeyRing),
+    /// As they are; as dots where the key is missing. For answers to what has been done already,
+    /// which must not look as if it had not.
+    ShownIfPossible(&'k KeyRing),
+}
+
+impl<'k> Look<'k> {
+    /// For the answer to a change that was carried out.
+    pub(super) fn of_done(self) -> Self {
+        let passwords = match self.passwords {
+            Passwords::Hidden => Passwords::Hidden,
+            Passwords::Shown(keys) | Passwords::ShownIfPossible(keys) => {
+                Passwords::ShownIfPossible(keys)
+            }
+        };
+        Self { passwords, ..self }
+    }
+
+    fn password<'a>(&self, node: &'a Node) -> Result<Cow<'a, str>, NotOpened> {
+        let keys = match self.passwords {
+            Passwords::Hidden => return Ok(node.password.hidden().into()),
+            Passwords::Shown(keys) | Passwords::ShownIfPossible(keys) => keys,
+        };
+        let Some(sealed) = node.password.sealed() else {
+            return Ok(node.password.readable().unwrap_or_default().into());
+        };
+        match (keys.open(Purpose::NodePassword, sealed), self.passwords) {
+            (Ok(text), _) => Ok(text.into()),
+            (Err(_), Passwords::ShownIfPossible(_)) => Ok(node.password.hidden().into()),
+            (Err(source), _) => Err(NotOpened { addr: node.addr.clone(), source }),
+        }
+    }
 }
 
 /// `{"data": X}`.
@@ -85,18 +133,21 @@ pub(super) enum ClusterJson<'a> {
 }
 
 impl<'a> ClusterJson<'a> {
-    pub(super) fn new(cluster: &'a Cluster, look: Look) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, look: Look<'_>) -> Result<Self, NotOpened> {
         let (name, version) = (cluster.name.as_str(), cluster.version);
-        let shards = shards(cluster, look);
-        match look.profile {
+        let shards = shards(cluster, look)?;
+        Ok(match look.profile {
             Profile::Document => Self::Document { name, version, shards },
             Profile::Program => Self::Program { version, name, shards },
-        }
+        })
     }
 }
 
 /// All shards of a cluster.
-pub(super) fn shards(cluster: &Cluster, look: Look) -> Vec<ShardJson<'_>> {
+pub(super) fn shards<'a>(
+    cluster: &'a Cluster,
+    look: Look<'_>,
+) -> Result<Vec<ShardJson<'a>>, NotOpened> {
     let indexes = 0..cluster.shards.len();
     indexes.map(|index| ShardJson::new(cluster, &cluster.shards[index], index, look)).collect()
 }
@@ -127,28 +178,34 @@ pub(super) struct DocumentShard<'a> {
 }
 
 impl<'a> ShardJson<'a> {
-    pub(super) fn new(cluster: &Cluster, shard: &'a Shard, index: usize, look: Look) -> Self {
-        let nodes = shard.nodes.iter().map(|node| NodeJson::new(node, look, true)).collect();
+    pub(super) fn new(
+        cluster: &Cluster,
+        shard: &'a Shard,
+        index: usize,
+        look: Look<'_>,
+    ) -> Result<Self, NotOpened> {
+        let nodes = shard.nodes.iter().map(|node| NodeJson::new(node, look, true));
+        let nodes = nodes.collect::<Result<_, _>>()?;
         let slots: Vec<Range> = shard.slots.iter().copied().map(Range).collect();
         let range = shard.mark.map(|mark| mark.range);
         let target = shard.mark.map(|mark| mark.target);
         if look.profile == Profile::Program {
-            return Self::Program {
+            return Ok(Self::Program {
                 nodes,
                 slot_ranges: slots,
                 target_shard_index: target.and_then(|to| i64::try_from(to).ok()).unwrap_or(-1),
                 migrating_slot: range.map(Range),
-            };
+            });
         }
         let marks = cluster.shards.iter().filter_map(|shard| shard.mark);
         let mut imports = marks.filter(|mark| mark.target == index as u64);
-        Self::Document(DocumentShard {
+        Ok(Self::Document(DocumentShard {
             nodes,
             slot_ranges: Some(slots).filter(|slots| !slots.is_empty()),
             import_slot: SlotOrNone(imports.next().map(|mark| mark.range)),
             migrating_slot: SlotOrNone(range),
             target_shard_index: target,
-        })
+        }))
     }
 }
 
@@ -182,7 +239,7 @@ pub(super) enum NodeJson<'a> {
         id: &'a str,
         addr: &'a str,
         role: &'static str,
-        password: &'a str,
+        password: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         master_auth: Option<&'static str>,
         created_at: u64,
@@ -193,19 +250,22 @@ pub(super) enum NodeJson<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         failed: bool,
         id: &'a str,
-        password: &'a str,
+        password: Cow<'a, str>,
         role: &'static str,
     },
 }
 
 impl<'a> NodeJson<'a> {
     /// The documents show `master_auth` wherever a node is part of a shard, and nowhere else.
-    pub(super) fn new(node: &'a Node, look: Look, is_in_shard: bool) -> Self {
-        let is_hidden = look.hides_passwords && !node.password.is_empty();
-        let password = if is_hidden { HIDDEN } else { node.password.expose() };
+    pub(super) fn new(
+        node: &'a Node,
+        look: Look<'_>,
+        is_in_shard: bool,
+    ) -> Result<Self, NotOpened> {
+        let password = look.password(node)?;
         let (id, addr, role) = (node.id.as_str(), node.addr.as_str(), node.role.as_str());
         let created_at = node.created_at;
-        match look.profile {
+        Ok(match look.profile {
             Profile::Document => {
                 let master_auth = is_in_shard.then_some("");
                 Self::Document { id, addr, role, password, master_auth, created_at }
@@ -213,7 +273,7 @@ impl<'a> NodeJson<'a> {
             Profile::Program => {
                 Self::Program { addr, created_at, failed: node.is_failed, id, password, role }
             }
-        }
+        })
     }
 }
 

@@ -42,10 +42,12 @@ fn cluster() -> Cluster {
     }
 }
 
-fn check(name: &str, look: Look) {
+fn check(name: &str, look: Look<'_>) {
     let cluster = cluster();
-    let answer = Data { data: ClusterAnswer { cluster: ClusterJson::new(&cluster, look) } };
-    let nodes = cluster.shards[0].nodes.iter().map(|node| NodeJson::new(node, look, false));
+    let answer =
+        Data { data: ClusterAnswer { cluster: ClusterJson::new(&cluster, look).unwrap() } };
+    let nodes =
+        cluster.shards[0].nodes.iter().map(|node| NodeJson::new(node, look, false).unwrap());
     let listed = Data { data: NodesAnswer { nodes: nodes.collect() } };
     let found = format!(
         "{}\n{}\n",
@@ -61,17 +63,50 @@ fn check(name: &str, look: Look) {
 
 #[test]
 fn clusters_look_as_the_documents_say() {
-    check("document.json", Look { profile: Profile::Document, hides_passwords: false });
+    check(
+        "document.json",
+        Look { profile: Profile::Document, passwords: Passwords::Shown(&KeyRing::default()) },
+    );
 }
 
 #[test]
 fn clusters_look_as_the_program_says() {
-    check("program.json", Look { profile: Profile::Program, hides_passwords: false });
+    check(
+        "program.json",
+        Look { profile: Profile::Program, passwords: Passwords::Shown(&KeyRing::default()) },
+    );
 }
 
 #[test]
 fn passwords_are_hidden_on_request() {
-    let look = Look { profile: Profile::Program, hides_passwords: true };
-    let shown = serde_json::to_string(&NodeJson::new(&node('a', Role::Master), look, true));
+    let look = Look { profile: Profile::Program, passwords: Passwords::Hidden };
+    let node = node('a', Role::Master);
+    let shown = serde_json::to_string(&NodeJson::new(&node, look, true).unwrap());
     assert!(shown.unwrap().contains(r#""password":"******""#));
+}
+
+#[test]
+fn sealed_passwords_are_opened_or_it_is_said_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    crate::seal::add_key(&path, "k1", &[1; 32], false).unwrap();
+    let keys = KeyRing::load(&path).unwrap();
+    let sealed = keys.seal(0, Purpose::NodePassword, &[0; 16], "pw").unwrap();
+    let node = Node { password: sealed.into(), ..node('a', Role::Master) };
+    let shown = |passwords| {
+        let look = Look { profile: Profile::Program, passwords };
+        NodeJson::new(&node, look, true).map(|node| serde_json::to_string(&node).unwrap())
+    };
+    let none = KeyRing::default();
+    for (passwords, expected) in [
+        (Passwords::Shown(&keys), r#""password":"pw""#),
+        (Passwords::ShownIfPossible(&keys), r#""password":"pw""#),
+        (Passwords::ShownIfPossible(&none), r#""password":"******""#),
+        (Passwords::Hidden, r#""password":"******""#),
+    ] {
+        let shown = shown(passwords).unwrap();
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let error = shown(Passwords::Shown(&none)).unwrap_err().to_string();
+    assert!(error.contains("`k1`") && error.contains("secrets_key_file"), "{error}");
 }

@@ -7,7 +7,10 @@ use quorate_raft::offline::{Archive, ArchiveItem, scan_archive};
 use serde_json::{Value, json};
 
 use super::{Filter, Range, Shape, show};
-use crate::cli::{Outcome, output};
+use crate::{
+    cli::{Outcome, output},
+    domain::kvrocks::reseal::Secrets,
+};
 
 /// Arguments of `quorate inspect backup`.
 #[derive(Debug, Args)]
@@ -90,6 +93,9 @@ pub(in crate::cli) fn rows(archive: &Archive) -> Vec<Vec<String>> {
         ("state digest", end.digest.clone()),
         ("log chain", end.log_chain.clone()),
     ];
+    if let Ok(secrets) = serde_json::from_value::<Secrets>(about["secrets"].clone()) {
+        rows.push(("secrets", secrets.to_string()));
+    }
     for (family, facts) in about["families"].as_object().into_iter().flatten() {
         rows.push((family, facts.to_string()));
     }

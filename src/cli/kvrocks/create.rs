@@ -63,7 +63,7 @@ pub(super) async fn run(resource: &Resource, session: &Session, scope: &Scope) -
         Resource::Cluster { name, nodes, replica, password } => {
             let (path, nodes) = (scope.clusters()?, given_nodes(nodes)?);
             let password = password.read_or_none()?;
-            let password = password.expose();
+            let password = password.readable();
             let body = json!({
                 "name": name, "nodes": nodes, "replicas": replica, "password": password,
             });
@@ -71,12 +71,12 @@ pub(super) async fn run(resource: &Resource, session: &Session, scope: &Scope) -
         }
         Resource::Shard { nodes, password } => {
             let (path, nodes) = (format!("{}/shards", scope.cluster()?), given_nodes(nodes)?);
-            let body = json!({ "nodes": nodes, "password": password.read_or_none()?.expose() });
+            let body = json!({ "nodes": nodes, "password": password.read_or_none()?.readable() });
             (path, body, "create the new shard successfully.".to_owned())
         }
         Resource::Node { address, password } => {
             let (shard, _) = scope.shard_or(None)?;
-            let body = json!({ "addr": address, "password": password.read_or_none()?.expose() });
+            let body = json!({ "addr": address, "password": password.read_or_none()?.readable() });
             (format!("{shard}/nodes"), body, format!("create node: {address} successfully."))
         }
         Resource::Other(words) => return unsupported(words),

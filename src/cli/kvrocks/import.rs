@@ -36,7 +36,7 @@ pub(super) async fn run(resource: &Resource, session: &Session, scope: &Scope) -
     };
     let path = format!("{}/import", scope.cluster_named(name)?);
     let nodes = given_nodes(nodes)?;
-    let body = json!({ "nodes": nodes, "password": password.read_or_none()?.expose() });
+    let body = json!({ "nodes": nodes, "password": password.read_or_none()?.readable() });
     let data = session.change(Method::POST, &path, Some(body)).await?;
     session.report(data, &format!("import cluster: {name} successfully."))
 }

@@ -61,7 +61,7 @@ pub(super) async fn password(verb: &Password, session: &Session, scope: &Scope) 
     let path = format!("{}/password", scope.cluster()?);
     let missing = "missing password, please specify it via --password-file or --password option";
     let password = password.read()?.ok_or(missing)?;
-    let mut body = json!({ "password": password.expose() });
+    let mut body = json!({ "password": password.readable() });
     if let Some(node) = node {
         body["node_id"] = node.as_str().into();
     }

@@ -63,7 +63,7 @@ mod tests {
         file.write_all(b"from file\nmore\n").unwrap();
         let password = Some(Secret::new("from flag"));
         let arguments = PasswordArguments { password, password_file: Some(file.path().into()) };
-        assert_eq!(arguments.read_or_none().unwrap().expose(), "from file");
+        assert_eq!(arguments.read_or_none().unwrap().readable(), Some("from file"));
         assert!(!format!("{arguments:?}").contains("from flag"));
         let absent = PasswordArguments { password: None, password_file: Some("/none".into()) };
         assert!(absent.read().unwrap_err().starts_with("/none: "));

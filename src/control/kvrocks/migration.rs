@@ -89,7 +89,7 @@ fn pending(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
             }
             Probed::Uninitialised => return late(format!("the {name} takes no topology")),
             Probed::Loading => return late(format!("the {name} restores a copy")),
-            Probed::Refused(error) | Probed::Silent(error) => {
+            Probed::Refused(error) | Probed::Sealed(error) | Probed::Silent(error) => {
                 return late(format!("the {name} cannot be asked: {error}"));
             }
         }
@@ -107,7 +107,9 @@ fn running(cluster: &Cluster, job: &Job, ends: Ends<'_>, known: Known) -> Next {
         // The copy is complete and only the destination serves it: what its clients wrote there
         // must not be lost to a failover of the source.
         Probed::Silent(_) if has_arrived => return Next::End(MigrationOutcome::Moved),
-        Probed::Silent(_) | Probed::Loading | Probed::Refused(_) => return Next::Wait,
+        Probed::Silent(_) | Probed::Loading | Probed::Refused(_) | Probed::Sealed(_) => {
+            return Next::Wait;
+        }
     };
     let Some(seen) = matching(source, job) else {
         if has_arrived {

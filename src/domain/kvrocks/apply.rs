@@ -72,6 +72,9 @@ impl State {
             Command::ChangePassword { cluster, node_id, password } => {
                 self.change_password(&cluster, node_id.as_deref(), &password)
             }
+            Command::ResealPasswords { cluster, base_index, changes } => {
+                self.reseal(&cluster, base_index, changes)
+            }
         }
     }
 }

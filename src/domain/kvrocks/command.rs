@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::{Cluster, FailoverCause},
+    reseal::Resealed,
     secret::Secret,
     settings::SettingsChange,
     slots::SlotRange,
@@ -282,5 +283,15 @@ pub enum Command {
         node_id: Option<String>,
         /// New password.
         password: Secret,
+    },
+    /// Puts sealed passwords in place of readable ones, or of ones sealed with another key; each only
+    /// if nobody has changed it meanwhile. No version changes.
+    ResealPasswords {
+        /// Cluster.
+        cluster: ClusterKey,
+        /// Log index of the state that the passwords were taken from.
+        base_index: u64,
+        /// One a node.
+        changes: Vec<Resealed>,
     },
 }

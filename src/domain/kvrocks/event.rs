@@ -37,6 +37,7 @@ impl Command {
             }
             Self::ChangeSettings(_) => Subject::whole("settings_changed"),
             Self::ChangePassword { cluster, .. } => of("password_changed", cluster),
+            Self::ResealPasswords { cluster, .. } => of("passwords_resealed", cluster),
         }
     }
 }

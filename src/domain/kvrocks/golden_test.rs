@@ -15,9 +15,11 @@ use super::{
     property_test::context,
     query,
     record::Record,
+    reseal::Resealed,
     rules_test::{id, key, new_node, told},
     settings::{AdoptPolicy, NodeCheck, SettingsChange},
 };
+use crate::domain::sealed::{NONCE_BYTES, Sealed, head};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -235,6 +237,30 @@ fn replies(state: &State) -> Vec<Result<Reply, Rejection>> {
     done.into_iter().map(Ok).chain(rejections().into_iter().map(Err)).collect()
 }
 
+/// What came with feature level 3.
+fn sealed(lines: &mut Lines) {
+    let sealed = |key_id| Secret::from(Sealed::new(&head(key_id), [5; NONCE_BYTES], &[6; 48]));
+    let mut state = busy();
+    state.note_bare(77);
+    let from = |node, old| Resealed { node_id: id(node), old, new: sealed("k2") };
+    let commands = [
+        Command::ChangePassword { cluster: key("c"), node_id: None, password: sealed("k1") },
+        Command::ResealPasswords {
+            cluster: key("c"),
+            base_index: 78,
+            changes: vec![from(1, None), from(2, Some(sealed("k1")))],
+        },
+    ];
+    for (at, command) in commands.into_iter().enumerate() {
+        lines.add(&format!("sealed-command-{at}"), &command);
+        let reply = state.apply(&context(79, 1_770_000_000_000), command);
+        lines.add(&format!("sealed-reply-{at}"), &reply);
+    }
+    for (at, record) in state.records().enumerate() {
+        lines.add(&format!("sealed-record-{at}"), &record);
+    }
+}
+
 #[test]
 fn released_bytes_decode_for_ever() {
     let mut lines = Lines::default();
@@ -249,6 +275,7 @@ fn released_bytes_decode_for_ever() {
     for (at, record) in records.iter().enumerate() {
         lines.add(&format!("record-{at}"), record);
     }
+    sealed(&mut lines);
     let found = lines.0.join("\n") + "\n";
     if std::env::var("QUORATE_GOLDEN").is_ok_and(|mode| mode == "write") {
         let path = Path::new(file!()).with_file_name("golden.txt");

@@ -30,6 +30,7 @@ pub mod query;
 pub mod record;
 pub mod reject;
 pub mod reply;
+pub mod reseal;
 #[cfg(test)]
 mod rules_test;
 pub mod secret;

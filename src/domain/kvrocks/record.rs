@@ -22,6 +22,7 @@ enum Content {
     Namespace(String),
     Cluster(String, Box<Cluster>),
     Observer(u64, Observer),
+    Bare(u64),
 }
 
 /// A record contradicts those before it.
@@ -42,7 +43,8 @@ impl State {
         let observers = self.observers.iter();
         let observers =
             observers.map(|(id, observer)| Content::Observer(*id, observer.as_ref().clone()));
-        std::iter::once(head).chain(namespaces).chain(observers).map(Record)
+        let bare = (self.bare_index > 0).then_some(Content::Bare(self.bare_index));
+        std::iter::once(head).chain(namespaces).chain(observers).chain(bare).map(Record)
     }
 
     /// Adds a record of [`State::records`] to a state that began empty.
@@ -67,6 +69,7 @@ impl State {
             Content::Observer(id, observer) => {
                 self.observers.insert(id, Arc::new(observer)).is_none()
             }
+            Content::Bare(index) => std::mem::replace(&mut self.bare_index, index) == 0,
         };
         if is_new { Ok(()) } else { Err(Repeated) }
     }

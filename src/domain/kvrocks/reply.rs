@@ -42,4 +42,9 @@ pub enum Reply {
         /// Request to follow.
         sync: u64,
     },
+    /// Passwords were sealed.
+    Resealed {
+        /// How many; others had been changed meanwhile.
+        changed: u64,
+    },
 }

@@ -535,7 +535,7 @@ fn a_newer_topology_is_adopted_as_the_policy_says() {
     assert_eq!(cluster.version, 7);
     assert_eq!(fixture.slots(), ["0-5460", "5461-10921,16001-16383", "10922-16000"]);
     let node = &cluster.shards[0].nodes[0];
-    assert_eq!((node.password.expose(), node.created_at), ("secret", created));
+    assert_eq!((node.password.readable().unwrap(), node.created_at), ("secret", created));
     fixture.refused(adopt(7, &newer), "the cluster has been updated by others");
     let policy = |policy| {
         let adopt_policy = Some(policy);
@@ -667,8 +667,8 @@ fn passwords_change_without_a_new_version_and_never_print() {
     fixture.ok(change(Some(id(1))));
     let cluster = fixture.cluster();
     assert_eq!(cluster.version, 1);
-    assert_eq!(cluster.shards[0].nodes[0].password.expose(), "other-word");
-    assert_eq!(cluster.shards[0].nodes[1].password.expose(), "secret");
+    assert_eq!(cluster.shards[0].nodes[0].password.readable().unwrap(), "other-word");
+    assert_eq!(cluster.shards[0].nodes[1].password.readable().unwrap(), "secret");
     let printed = format!("{:?} {:?}", cluster, change(None));
     assert!(!printed.contains("other-word") && !printed.contains("secret\""), "{printed}");
 }

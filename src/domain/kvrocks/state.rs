@@ -28,6 +28,8 @@ pub struct State {
     pub(super) node_ids: OrdMap<String, ClusterKey>,
     pub(super) observers: OrdMap<u64, Arc<Observer>>,
     pub(super) settings: Settings,
+    /// Last log index at which a readable password may have been stored; 0 below feature level 3.
+    pub(super) bare_index: u64,
 }
 
 impl State {

@@ -7,7 +7,7 @@ use super::{
     sight::{Compared, Probed},
 };
 use crate::{
-    client::node_call::{NodeAccess, NodeCall, NodeError},
+    client::node_call::{NodeAccess, NodeCall, NodeError, Password},
     domain::kvrocks::{
         model::{Cluster, Node, Role},
         nodes_text, slots,
@@ -17,7 +17,11 @@ use crate::{
 
 /// Where a stored node is.
 pub fn access(node: &Node) -> NodeAccess<'_> {
-    NodeAccess { addr: &node.addr, password: node.password.expose() }
+    let password = match node.password.sealed() {
+        Some(sealed) => Password::Sealed(sealed),
+        None => Password::Readable(node.password.readable().unwrap_or_default()),
+    };
+    NodeAccess { addr: &node.addr, password }
 }
 
 /// Probes a node (spec 4.3).
@@ -43,6 +47,7 @@ fn judge(error: &NodeError) -> Probed {
         NodeError::Refused { text, .. } if text.contains("cluster is not initialized") => {
             Probed::Uninitialised
         }
+        error @ NodeError::Sealed { .. } => Probed::Sealed(error.to_string()),
         error if error.is_answer() => Probed::Refused(error.to_string()),
         error => Probed::Silent(error.to_string()),
     }

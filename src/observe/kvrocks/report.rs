@@ -86,7 +86,7 @@ impl Report {
         let mut report = Self::default();
         sights.for_each(|node_id, sight| {
             report.probed += 1;
-            report.failed += u64::from(sight.is_silent());
+            report.failed += u64::from(sight.is_unseen());
             if sight.is_silent() && sight.failures >= settings.ping_failures_max {
                 report.down.push(DownNode {
                     node_id: node_id.to_owned(),

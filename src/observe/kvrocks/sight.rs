@@ -27,6 +27,8 @@ pub enum Probed {
     Loading,
     /// The node answered, but lets us not in or makes no sense: somebody must look.
     Refused(String),
+    /// The node was not asked: this replica cannot open its password. Says nothing of the node.
+    Sealed(String),
     /// The node did not answer.
     Silent(String),
 }
@@ -88,7 +90,7 @@ impl Sight {
         match &self.probed {
             Probed::Answered { info, .. } => Some(info.epoch),
             Probed::Uninitialised => Some(-1),
-            Probed::Loading | Probed::Refused(_) | Probed::Silent(_) => None,
+            Probed::Loading | Probed::Refused(_) | Probed::Sealed(_) | Probed::Silent(_) => None,
         }
     }
 
@@ -98,11 +100,18 @@ impl Sight {
         matches!(self.probed, Probed::Silent(_))
     }
 
+    /// Whether the last probe told anything of the node. A replica that cannot look is blind, as one
+    /// whose network is broken.
+    #[must_use]
+    pub const fn is_unseen(&self) -> bool {
+        matches!(self.probed, Probed::Silent(_) | Probed::Sealed(_))
+    }
+
     /// What went wrong last; empty if nothing did.
     #[must_use]
     pub fn error(&self) -> &str {
         match &self.probed {
-            Probed::Refused(error) | Probed::Silent(error) => error,
+            Probed::Refused(error) | Probed::Sealed(error) | Probed::Silent(error) => error,
             Probed::Loading => "the node restores a copy",
             Probed::Answered { .. } | Probed::Uninitialised => "",
         }
@@ -137,6 +146,7 @@ impl Sights {
     pub fn note(&self, node_id: &str, addr: &str, probed: Probed, moment: Moment) {
         let probed = match probed {
             Probed::Refused(error) => Probed::Refused(shortened(error)),
+            Probed::Sealed(error) => Probed::Sealed(shortened(error)),
             Probed::Silent(error) => Probed::Silent(shortened(error)),
             probed => probed,
         };
@@ -147,7 +157,7 @@ impl Sights {
         let failures = match &probed {
             Probed::Silent(_) if moment.is_cycle => failures_before + 1,
             Probed::Silent(_) => failures_before,
-            Probed::Loading => failures_before,
+            Probed::Loading | Probed::Sealed(_) => failures_before,
             Probed::Answered { .. } | Probed::Uninitialised | Probed::Refused(_) => 0,
         };
         let told = match &probed {
@@ -233,6 +243,7 @@ mod tests {
             (silent(), 1),
             (silent(), 2),
             (Probed::Loading, 2),
+            (Probed::Sealed("no key".to_owned()), 2),
             (silent(), 3),
             (Probed::Refused("NOAUTH".to_owned()), 0),
             (silent(), 1),
@@ -241,10 +252,10 @@ mod tests {
             sights.note("n", "a:1", probed.clone(), CYCLE);
             assert_eq!(seen(&sights).0, expected, "{probed:?}");
         }
-        assert_eq!(seen(&sights).1, 7);
+        assert_eq!(seen(&sights).1, 8);
         sights.note("n", "a:1", silent(), CYCLE);
         sights.note("n", "a:1", silent(), Moment { is_cycle: false, ..CYCLE });
-        assert_eq!(seen(&sights), (1, 8), "what is asked in between does not count");
+        assert_eq!(seen(&sights), (1, 9), "what is asked in between does not count");
         sights.note("n", "a:2", silent(), CYCLE);
         assert_eq!(seen(&sights), (1, 1), "another address is another process");
     }
