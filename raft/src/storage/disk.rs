@@ -60,6 +60,7 @@ impl Disk {
         create_data_dir(data_dir)?;
         let lock = Arc::new(DirLock::take(data_dir)?);
         let identity = Identity::claim(config)?;
+        Found::check_untouched(data_dir, &identity)?;
         let found = Found::open(data_dir, &identity)?;
         let place = data_dir.display().to_string();
         let kept = Kept::decode(found.snapshot.as_deref()).map_err(|e| refuse(&place, e))?;

@@ -165,6 +165,20 @@ async fn a_log_with_a_torn_record_in_its_middle_is_refused() {
     check(dir.path(), &["lost"]);
 }
 
+/// Opening the database for writing would drop the journal behind the damaged record.
+#[tokio::test]
+async fn a_refused_disk_is_left_as_it_is_and_opens_once_the_damage_is_undone() {
+    let dir = used_disk().await;
+    let wal = newest_wal(dir.path());
+    let at = fs::metadata(&wal).expect("there").len() / 2;
+    flip_byte(&wal, at);
+    let damaged = fs::read(&wal).expect("read");
+    check(dir.path(), &["lost"]);
+    assert_eq!(fs::read(&wal).expect("still there"), damaged);
+    flip_byte(&wal, at);
+    assert_eq!(open(dir.path()).log.last(), Some(log_id(2, 49)), "nothing behind it is lost");
+}
+
 #[tokio::test]
 async fn a_log_without_its_newest_file_is_refused() {
     let dir = used_disk().await;

@@ -16,6 +16,7 @@ use crate::{
     storage::{
         files::{create_dir, doing, sync_dir},
         identity::Identity,
+        snapshot::Kept,
         wire::{decode_log_id, decode_vote},
     },
     types::{LogId, Vote},
@@ -113,6 +114,28 @@ impl Found {
         Self::read(db, mark, place)
     }
 
+    /// Checks a log that was founded before without changing a byte of it.
+    ///
+    /// Opening the database for writing drops what lies behind the first damaged record of its
+    /// journal, for good. A replica that is then refused would have lost, besides what was damaged,
+    /// what was not; and a damage that could have been undone, as a bad cable or a bad controller
+    /// can, could not be any more.
+    ///
+    /// # Errors
+    /// [`StartError::Damaged`].
+    pub(crate) fn check_untouched(data_dir: &Path, identity: &Identity) -> Result<(), StartError> {
+        // Whatever is wrong with the mark, or there for the first time, is judged by `open`.
+        let is_founded = Mark::open_read_only(data_dir)
+            .is_ok_and(|mark| mark.is_some_and(|mark| mark.record().is_founded));
+        if !is_founded || !data_dir.join(DB_DIR).join("CURRENT").exists() {
+            return Ok(());
+        }
+        let found = Self::open_read_only(data_dir, identity)?;
+        let kept = Kept::decode(found.snapshot.as_deref());
+        let kept = kept.map_err(|error| refuse(&found.place, error))?;
+        found.verify(kept.newest_position().as_ref()).map(drop)
+    }
+
     /// Opens a database and a mark that are there, and changes neither.
     ///
     /// # Errors
@@ -127,7 +150,7 @@ impl Found {
         let db = LogDb::open_read_only(&path).map_err(|error| open_failed(&place, error))?;
         let format = db.meta(META_FORMAT).map_err(|error| refuse(&place, error))?;
         let Some(format) = format else {
-            return Err(refuse(&place, "the database of the log is empty"));
+            return Err(refuse(&place, "the database of the log has lost everything in it"));
         };
         judge_format(&format, identity, &place)?;
         let mark = mark.ok_or_else(|| refuse(&place, "the file `mark` beside the log is gone"))?;
