@@ -176,7 +176,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// The voter that can take over soonest: heard of lately, and with the longest log.
-    fn most_advanced_voter(&self) -> Option<ReplicaId> {
+    pub(crate) fn most_advanced_voter(&self) -> Option<ReplicaId> {
         let lease = Duration::from_millis(self.config.timers.election_max_ms);
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();

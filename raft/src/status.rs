@@ -45,6 +45,10 @@ pub struct Status {
     pub purged_index: u64,
     /// Milliseconds since this replica last knew itself current; `None` before it ever was.
     pub age_ms: Option<u64>,
+    /// Milliseconds for which a write of the log has not returned, once that is too long for a
+    /// leader; `None` as long as the disk works.
+    #[serde(default)]
+    pub disk_stalled_ms: Option<u64>,
     /// Whether the start barrier has been passed.
     pub is_ready: bool,
     /// The replicas of the cluster, in ascending order of id.

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Leadership, admission::Admission, age::Contact, election::Election};
+use super::{Leadership, admission::Admission, age::Contact, election::Election, stall::Burden};
 use crate::{
     Config, Machine, ReplicaId,
     members::level::Report,
@@ -50,6 +50,8 @@ pub(crate) struct Core<M: Machine> {
     /// The membership in force, for the checks of the peer port.
     pub(crate) membership: ArcSwap<StoredMembership>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    /// What keeps this replica from leading although it is the leader.
+    pub(crate) burden: watch::Sender<Burden>,
     pub(crate) is_ready: watch::Sender<bool>,
     /// Set first on the way down: no client is served any more, but peers still are.
     pub(crate) is_closing: AtomicBool,
@@ -157,7 +159,9 @@ impl<M: Machine> Core<M> {
     pub(crate) async fn follow(self: Arc<Self>) {
         // These change with leader, term and membership alone, unlike the whole of the metrics.
         let mut metrics = self.raft.server_metrics();
+        let mut burdens = self.burden.subscribe();
         loop {
+            let burden = *burdens.borrow_and_update();
             // Cloned out at once: the core waits for whoever holds a reference into the watch.
             let (leadership, membership) = {
                 let metrics = metrics.borrow_and_update();
@@ -174,8 +178,14 @@ impl<M: Machine> Core<M> {
                 self.peers.learn(membership.clone());
                 self.membership.store(membership);
             }
-            self.set_leadership(leadership);
-            if metrics.changed().await.is_err() {
+            self.after_term(burden, leadership);
+            self.set_leadership(burden.judge(leadership));
+            let is_alive = tokio::select! {
+                changed = metrics.changed() => changed.is_ok(),
+                // Its sender lives as long as this.
+                _ = burdens.changed() => true,
+            };
+            if !is_alive {
                 let metrics = self.raft.metrics();
                 let reason =
                     metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);

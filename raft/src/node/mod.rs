@@ -21,6 +21,7 @@ pub(crate) mod propose;
 pub(crate) mod read;
 mod receive;
 mod snapshot;
+pub(crate) mod stall;
 mod start;
 mod status;
 mod stop;

@@ -20,7 +20,7 @@ use super::{
     age::Contact,
     core::{Core, OpenDisk},
     election::Election,
-    peer_api,
+    peer_api, stall,
 };
 use crate::{
     Config, Machine, StartError,
@@ -107,6 +107,7 @@ impl<M: Machine> Node<M> {
         core.tasks.spawn(core.clone().keep_levels());
         core.tasks.spawn(core.clone().pass_start_barrier());
         core.tasks.spawn(core.clone().take_snapshots());
+        core.tasks.spawn(core.clone().watch_disk());
         Ok(node)
     }
 }
@@ -158,6 +159,7 @@ async fn build<M: Machine>(
         contact: Contact::new(),
         election: Election::new(config.timers, identity.incarnation),
         leadership: watch::Sender::new(Leadership::default()),
+        burden: stall::unburdened(),
         is_ready: watch::Sender::new(false),
         is_closing: AtomicBool::new(false),
         is_stopping: AtomicBool::new(false),

@@ -31,6 +31,8 @@ impl<M: Machine> Core<M> {
             .collect();
         let role = match metrics.state {
             _ if metrics.running_state.is_err() || !self.is_alive() => Role::Shutdown,
+            // It has given up, and waits for the others to elect somebody.
+            ServerState::Leader if leadership.leader.is_none() => Role::Follower,
             ServerState::Leader => Role::Leader,
             ServerState::Follower => Role::Follower,
             ServerState::Candidate => Role::Candidate,
@@ -49,6 +51,7 @@ impl<M: Machine> Core<M> {
             snapshot_index: metrics.snapshot.as_ref().map_or(0, |log_id| log_id.index()),
             purged_index,
             age_ms,
+            disk_stalled_ms: self.disk_stalled().map(millis),
             is_ready,
             peers,
         }

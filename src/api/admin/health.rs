@@ -56,7 +56,7 @@ pub(super) async fn metrics() -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render_metrics()).into_response()
 }
 
-fn checks(edge: &Edge) -> [Check; 5] {
+fn checks(edge: &Edge) -> [Check; 6] {
     let status = edge.broker.status();
     let check = |name, is_good: bool, fault: &dyn Fn() -> String| Check {
         name,
@@ -73,6 +73,10 @@ fn checks(edge: &Edge) -> [Check; 5] {
         check("lag", lag <= LAG_ENTRIES_MAX && is_fresh, &|| match status.age_ms {
             Some(age_ms) => format!("{lag} entries behind, {age_ms} ms old"),
             None => format!("{lag} entries behind, never current"),
+        }),
+        check("disk", status.disk_stalled_ms.is_none(), &|| {
+            let stalled_ms = status.disk_stalled_ms.unwrap_or_default();
+            format!("a write has not returned for {stalled_ms} ms")
         }),
         check("stopping", !edge.settings.admin.stopping.get(), &|| "stopping".to_owned()),
     ]

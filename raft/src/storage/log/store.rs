@@ -25,7 +25,7 @@ use super::{
     format::{encode_value, payload_of},
     sink::{BatchSink, LogDb},
     tail::{Plan, Tail},
-    writer::{Job, Writer},
+    writer::{Busy, Job, Writer},
 };
 use crate::{
     metrics::LOG_DISK_READS_TOTAL,
@@ -74,6 +74,7 @@ struct Inner {
     /// `None` only while being dropped.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+    busy: Busy,
     fatal: Fatal,
     appended_bytes: AtomicU64,
     /// Let go of after the database is closed.
@@ -111,7 +112,15 @@ impl LogStore {
         let Checked { db, mark, tail, vote, committed, place } = checked;
         let tail = Arc::new(RwLock::new(tail));
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
-        let writer = Writer { sink, mark, tail: tail.clone(), fatal: fatal.clone(), place };
+        let busy = Busy::default();
+        let writer = Writer {
+            sink,
+            mark,
+            busy: busy.clone(),
+            tail: tail.clone(),
+            fatal: fatal.clone(),
+            place,
+        };
         let writer = writer.spawn(queue)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -120,6 +129,7 @@ impl LogStore {
                 db,
                 jobs: Some(jobs),
                 writer: Some(writer),
+                busy,
                 fatal,
                 appended_bytes: AtomicU64::new(0),
                 _lock: lock,
@@ -130,6 +140,11 @@ impl LogStore {
     /// Bytes of entries appended since the start; for deciding when a snapshot is due.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.inner.appended_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Since when the present write has not returned; `None` while nothing is written.
+    pub(crate) fn writing_since(&self) -> Option<std::time::Instant> {
+        self.inner.busy.since()
     }
 
     /// The last position of the log, purged or not.

@@ -6,7 +6,7 @@
 
 use std::{
     io, panic,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     thread,
     time::Instant,
 };
@@ -106,12 +106,29 @@ struct Batch {
     flushed_end: Option<u64>,
 }
 
+/// Since when the thread has been busy with one write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    /// Since when; `None` while nothing is written.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
 /// What the thread owns.
 pub(crate) struct Writer {
     /// Where batches go.
     pub(crate) sink: Box<dyn BatchSink>,
     /// See [`Mark`].
     pub(crate) mark: Mark,
+    /// Told when a write begins and ends.
+    pub(crate) busy: Busy,
     /// Told what may be evicted.
     pub(crate) tail: Arc<RwLock<Tail>>,
     /// Raised at the first error.
@@ -147,7 +164,9 @@ impl Writer {
             }
             #[allow(clippy::cast_precision_loss)]
             gauge!(LOG_QUEUE_JOBS).set(jobs.len() as f64);
+            self.busy.set(Some(Instant::now()));
             self.commit(batch);
+            self.busy.set(None);
         }
     }
 
