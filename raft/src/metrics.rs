@@ -164,7 +164,7 @@ metric_table! {
         "Entries that one synced write carried.";
     LOG_BATCH_BYTES: Histogram "bytes" "quorate_raft_log_batch_bytes" []
         "Bytes of entries that one synced write carried.";
-    DISK_STALLED: Gauge "" "quorate_raft_disk_stalled" []
+    DISK_STALLED: Gauge "0 or 1" "quorate_raft_disk_stalled" []
         "1 while a write of the log does not return, for longer than a leader may take.";
     LEADERSHIP_GIVEN_UP_TOTAL: Counter "times" "quorate_raft_leadership_given_up_total" []
         "Times that this replica led and gave it up because its disk hung.";

@@ -37,12 +37,32 @@ impl Cluster {
 
     /// As [`Cluster::prepare`], each replica on an address of its own.
     pub fn prepare_on(count: u64, host: impl Fn(u64) -> String, flags: &[&str]) -> Self {
+        Self::prepare_all(count, host, |replica| replica.peer_addr.clone(), flags)
+    }
+
+    /// As [`Cluster::prepare`], but the replicas reach each other at these peer addresses, where
+    /// somebody passes everything on.
+    pub fn prepare_through(count: u64, through: impl Fn(u64) -> String, flags: &[&str]) -> Self {
+        let host = |_| "127.0.0.1".to_owned();
+        let mut cluster = Self::prepare_all(count, host, |replica| through(replica.id), flags);
+        for replica in &mut cluster.replicas {
+            replica.add_args(&["--peer-listen", &replica.peer_addr.clone()]);
+        }
+        cluster
+    }
+
+    fn prepare_all(
+        count: u64,
+        host: impl Fn(u64) -> String,
+        reached: impl Fn(&Replica) -> String,
+        flags: &[&str],
+    ) -> Self {
         let dir = TempDir::with_prefix("quorate-test-").expect("a directory");
         let mut replicas: Vec<Replica> =
             (1..=count).map(|id| Replica::on(&host(id), id, dir.path())).collect();
         let peers: Vec<String> = replicas
             .iter()
-            .map(|replica| format!("{}={}/{}", replica.id, replica.peer_addr, replica.url()))
+            .map(|replica| format!("{}={}/{}", replica.id, reached(replica), replica.url()))
             .collect();
         for replica in &mut replicas {
             let mut args: Vec<String> = [

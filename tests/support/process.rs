@@ -81,6 +81,11 @@ impl Replica {
         change(&mut self.args);
     }
 
+    /// Adds flags of `quorate serve`.
+    pub fn add_args(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+    }
+
     /// Has the process started by another program, which is given the command line of the
     /// replica after these words.
     pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
@@ -166,6 +171,13 @@ impl Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
+        self.stop_at_once();
+    }
+}
+
+impl Replica {
+    /// Ends the process, also one that stands still.
+    pub fn stop_at_once(&mut self) {
         if let Some(child) = &self.child {
             // A stopped process cannot be waited for.
             let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"));

@@ -73,11 +73,11 @@ impl<M: Machine> Core<M> {
     }
 
     fn judge_disk(&self, stalled_since: Option<Instant>) {
+        gauge!(DISK_STALLED).set(if stalled_since.is_some() { 1.0 } else { 0.0 });
         let was_stalled = self.burden.borrow().stalled_since.is_some();
         if stalled_since.is_some() == was_stalled {
             return;
         }
-        gauge!(DISK_STALLED).set(if stalled_since.is_some() { 1.0 } else { 0.0 });
         let leads = self.leadership().is_leader_here;
         self.raft.runtime_config().elect(stalled_since.is_none());
         match stalled_since {
