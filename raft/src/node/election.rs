@@ -97,6 +97,10 @@ impl<M: Machine> Core<M> {
         if self.leadership().is_leader_here || !self.is_running() {
             return false;
         }
+        // It could not write down its own vote.
+        if self.disk_stalled().is_some() {
+            return false;
+        }
         let membership = self.membership.load();
         let mut voters = membership.voter_ids();
         // Alone, there is nobody to wait for.

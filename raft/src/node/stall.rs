@@ -79,7 +79,6 @@ impl<M: Machine> Core<M> {
             return;
         }
         let leads = self.leadership().is_leader_here;
-        self.raft.runtime_config().elect(stalled_since.is_none());
         match stalled_since {
             None => tracing::info!(replica = self.here(), "the log can be written again"),
             Some(since) => {
