@@ -10,7 +10,7 @@ pub mod secrets;
 
 use std::{fmt, io, ops::Deref, time::Duration};
 
-use quorate_raft::{EventPage, Node, Proposal};
+use quorate_raft::{EventPage, Node, Proposal, Requester};
 pub use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId};
 use tokio::{
     sync::watch,
@@ -323,10 +323,12 @@ impl Broker {
     /// [`MemberError`], which tells what may be retried.
     pub async fn change_members(
         &self,
+        call: &Call,
         change: MemberChange,
-        deadline: Instant,
     ) -> Result<MemberChanged, MemberError> {
-        self.node.change_members(change, deadline).await
+        let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
+        let by = Requester { actor: call.actor.clone(), request_id };
+        self.node.change_members(change, by, call.deadline).await
     }
 
     /// Has the feature level raised, wherever the leader is: to the highest that all members know

@@ -5,9 +5,12 @@
 
 use std::io;
 
-use quorate_raft::{Context, Machine, RecordSink, RecordSource};
+use quorate_raft::{Context, Machine, MemberNote, MemberVerb, RecordSink, RecordSource};
 
-use crate::domain::{self, Record, RecordError, system};
+use crate::domain::{
+    self, Record, RecordError,
+    system::{self, member},
+};
 
 /// All records are one kind: the record says itself which family it belongs to.
 const RECORD_KIND: u8 = 1;
@@ -51,6 +54,23 @@ impl Machine for Replica {
 
     fn raise_to(level: u64) -> Option<domain::Command> {
         Some(domain::Command::System(system::Command::to_raise(level)))
+    }
+
+    fn note_members(note: &MemberNote) -> Option<domain::Command> {
+        let verb = match note.verb {
+            MemberVerb::Add => member::MemberVerb::Add,
+            MemberVerb::Promote => member::MemberVerb::Promote,
+            MemberVerb::Remove => member::MemberVerb::Remove,
+            MemberVerb::Replace => member::MemberVerb::Replace,
+            MemberVerb::Update => member::MemberVerb::Update,
+            MemberVerb::Join => member::MemberVerb::Join,
+        };
+        let note = member::MemberNote {
+            verb,
+            id: note.id.unwrap_or_default(),
+            is_refused: note.is_refused,
+        };
+        Some(domain::Command::System(system::Command::NoteMembers(note)))
     }
 
     fn export(&self, sink: &mut dyn RecordSink) -> io::Result<()> {

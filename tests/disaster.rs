@@ -121,6 +121,49 @@ async fn one_replica_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_of_one_replica_is_lost() {
+    let guide = Guide::read();
+    let mut site = Site::start(&guide, 3).await;
+    let urls = site.cluster.urls();
+    let world = World::begin(&urls).await;
+    site.cluster.replica(3).kill();
+    fs::remove_dir_all(&site.cluster.replica(3).data_dir).unwrap();
+    write(&site, &urls[0], "meanwhile:1").await;
+    // As it was, it does not start: it would vote without knowing what it promised.
+    let refused = site.serve_once(&site.config(3));
+    assert!(refused.contains("replace the replica under a new id"), "{refused}");
+    fs::remove_dir_all(&site.cluster.replica(3).data_dir).unwrap();
+    let printed = site.follow(&guide, "One replica's disk is lost").await;
+    assert!(printed.contains("replica 4 has its vote"), "{printed}");
+    assert_eq!(voters(&site).await, [1, 2, 4]);
+    compare::digests(&site.cluster).await.unwrap();
+    world.settle(&urls).await;
+    assert_eq!(world.fleet.violations(), Vec::<String>::new());
+}
+
+/// The voters, as the first replica lists them.
+async fn voters(site: &Site) -> Vec<u64> {
+    let found = site.cluster.ask(1, "/quorate/v1/members").await.unwrap();
+    let members = found["members"].as_array().unwrap().iter();
+    let voters = members.filter(|member| member["role"] != "learner");
+    voters.map(|member| member["id"].as_u64().unwrap()).collect()
+}
+
+/// Two replicas on empty disks join the recovered one, and the cluster survives the loss of one.
+async fn grow(site: &mut Site, guide: &Guide) {
+    site.follow(guide, "Grow to three again").await;
+    assert_eq!(voters(site).await, [1, 2, 3]);
+    compare::digests(&site.cluster).await.unwrap();
+    let leader = site.cluster.wait_leader().await;
+    site.cluster.replica(leader).kill();
+    let next = site.cluster.wait_leader_other_than(leader).await;
+    write(site, &site.cluster.url(next), "grown:1").await;
+    site.cluster.replica(leader).start();
+    site.cluster.wait_all_ready().await;
+    compare::digests(&site.cluster).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_majority_is_lost_and_a_disk_survives() {
     let guide = Guide::read();
     let mut site = Site::start(&guide, 3).await;
@@ -160,6 +203,8 @@ async fn the_majority_is_lost_and_a_disk_survives() {
     config.insert("cluster_token".to_owned(), "another long random secret".into());
     let refused = site.serve_once(&config);
     assert!(refused.contains("belongs to replica 2 of cluster"), "{refused}");
+    site.cluster.replica(3).kill();
+    grow(&mut site, &guide).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,6 +237,7 @@ async fn everything_is_lost_but_a_backup() {
     assert!(!found.contains(&"unsaved:1".to_owned()), "{found:?}");
     world.accepts(&url, &before).await;
     write(&site, &url[0], "after:1").await;
+    grow(&mut site, &guide).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

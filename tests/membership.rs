@@ -324,6 +324,45 @@ async fn refusals_say_why_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_trail_and_the_change_feed_tell_of_members() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    join(&mut cluster, 4, true);
+    wait_voters(&cluster, &[1, 2, 3, 4]).await;
+    cluster.wait_ready(4).await;
+    // A removed replica exits; the others are asked.
+    let gone = cluster.replicas.pop().unwrap();
+    let request = cluster.client.delete(format!("{}/quorate/v1/members/4", cluster.url(2)));
+    let request = request.timeout(Duration::from_secs(12)).header("Idempotency-Key", "once");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let said = denied(&cluster, &["members", "promote", "9"]).await;
+    assert!(said.contains("replica 9 is not a member"), "{said}");
+    let trail = done(&cluster, &["--output", "json", "audit"]).await;
+    let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told = |record: Value| {
+        let action = record["action"].as_str().unwrap().to_owned();
+        let word = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+        action.contains("_member").then(|| (action, word("actor"), word("outcome")))
+    };
+    let told: Vec<(String, String, String)> = records.filter_map(told).collect();
+    println!("{told:?}");
+    let actions: Vec<&str> = told.iter().map(|(action, ..)| action.as_str()).collect();
+    assert_eq!(actions, ["join_member", "promote_member", "remove_member", "promote_member"]);
+    let actors: Vec<&str> = told.iter().map(|(_, actor, _)| actor.as_str()).collect();
+    assert_eq!(actors, ["replica", "quorate", "anonymous", "anonymous"]);
+    assert_ne!(told[2].2, told[3].2, "the last one was refused");
+    let events =
+        cluster.ask(1, "/quorate/v1/events?from=1&family=admin&wait=0&limit=100").await.unwrap();
+    let events = events["events"].as_array().unwrap().iter();
+    let events: Vec<(&str, &str)> = events
+        .map(|event| (event["kind"].as_str().unwrap(), event["object"].as_str().unwrap()))
+        .filter(|(kind, _)| kind.starts_with("member_"))
+        .collect();
+    assert_eq!(events, [("member_joined", "4"), ("member_promoted", "4"), ("member_removed", "4")]);
+    drop(gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_of_the_kvrocks_family_are_the_members() {
     let mut cluster = Cluster::start(3, &[]).await;
     let next = Replica::new(4, cluster.dir());

@@ -23,7 +23,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 use support::{
     cluster::{Cluster, PATIENCE},
-    process::PROGRAM,
+    process::{PROGRAM, Replica},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -154,7 +154,7 @@ async fn start(pki: &Pki, more: &[&str]) -> (Cluster, Http) {
     flags.extend(more.iter().map(|flag| (*flag).to_owned()));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut cluster = Cluster::prepare(3, &flags);
-    cluster.replicas.iter_mut().for_each(support::process::Replica::start);
+    cluster.replicas.iter_mut().for_each(Replica::start);
     let http = pki.http();
     for id in 1..=3 {
         let url = secure_url(&cluster, id);
@@ -340,6 +340,67 @@ async fn peers_without_the_secret_or_with_a_foreign_certificate_are_refused() {
     cluster.replica(3).set_wrapper(shows("peer"));
     cluster.replica(3).start();
     until(&cluster, "the replica does not come back", || is_ready(&http, &third)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_joins_over_mutual_tls_and_is_alive_while_it_waits() {
+    let (pki, _authority) = Pki::new();
+    let foreign = pki.authority("foreign-ca", "somebody else");
+    pki.issue("foreign", &foreign);
+    let (mut cluster, http) = start(&pki, &[]).await;
+    let mut late = Replica::new(4, cluster.dir());
+    let known: Vec<String> = cluster.replicas.iter().map(|r| r.peer_addr.clone()).collect();
+    let client_url = late.url().replace("http://", "https://");
+    let place = [
+        format!("--join={}", known.join(",")),
+        format!("--peer-listen={}", late.peer_addr),
+        format!("--listen={}", late.client_addr),
+        format!("--advertise-client={client_url}"),
+        format!("--data-dir={}", late.data_dir.display()),
+    ];
+    let args = |peer: &str| {
+        let shown = [
+            pki.flag("tls-cert", "client.pem"),
+            pki.flag("tls-key", "client.key"),
+            pki.flag("peer-tls-ca", "ca.pem"),
+            pki.flag("peer-tls-cert", &format!("{peer}.pem")),
+            pki.flag("peer-tls-key", &format!("{peer}.key")),
+        ];
+        place.iter().cloned().chain(shown).collect::<Vec<String>>()
+    };
+    late.set_args(args("foreign"));
+    late.start();
+    cluster.replicas.push(late);
+    // It is not taken in, and says so; whoever watches the process must not take it for dead.
+    until(&cluster, "the waiting replica is not alive", || async {
+        let request = Request::get(format!("{client_url}/livez")).body(Full::default()).unwrap();
+        let answered = http.send(request, Duration::from_secs(2), 1 << 16).await;
+        answered.is_ok_and(|answered| answered.status().is_success())
+    })
+    .await;
+    for path in ["readyz", "readyz?verbose", "api/v3/epoch", "quorate/v1/status"] {
+        let (status, body) = ask(&http, &client_url, &format!("GET /{path}"), None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("[-] joining: not taken in by the cluster yet"), "{path}: {text}");
+    }
+    let first = secure_url(&cluster, 1);
+    let members = async || {
+        let (_, body) = ask(&http, &first, "GET /quorate/v1/members", None).await;
+        json_of(&body)["members"].as_array().unwrap().clone()
+    };
+    assert_eq!(members().await.len(), 3, "a stranger was taken in");
+    cluster.replica(4).kill();
+    assert!(!cluster.replica(4).data_dir.join("identity").exists());
+    cluster.replica(4).set_args(args("peer"));
+    cluster.replica(4).start();
+    until(&cluster, "it is not ready", || is_ready(&http, &client_url)).await;
+    until(&cluster, "it has no vote", || async {
+        members().await.iter().any(|member| member["id"] == 4 && member["role"] == "voter")
+    })
+    .await;
+    let joined = members().await.into_iter().find(|member| member["id"] == 4).unwrap();
+    assert_eq!(joined["client_url"], client_url.as_str());
 }
 
 /// Writes through fresh and through kept connections until told to stop; counts, and panics at the

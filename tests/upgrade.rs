@@ -417,8 +417,13 @@ async fn replicas_are_exchanged_one_by_one_under_load() {
     let printed = work.cluster.replica(1).output();
     let last = printed.lines().last().unwrap();
     println!("the older program says: {last}");
-    let wanted = if is_two_builds { "newer program" } else { "no level above 2: install" };
-    assert!(last.starts_with("quorate: ") && last.contains(wanted), "{printed}");
+    // A real one stops at the entry that raised the level, or at a snapshot that was taken since.
+    let wanted = match is_two_builds {
+        true => ["newer program, install it", "The replica does not start"],
+        false => ["no level above 2: install"; 2],
+    };
+    let is_refusal = wanted.iter().any(|wanted| last.contains(wanted));
+    assert!(last.starts_with("quorate: ") && is_refusal, "{printed}");
     // Nothing is lost: the same disk serves the newer program.
     work.install(1, Build::New);
     work.cluster.replica(1).start();
@@ -446,7 +451,7 @@ async fn the_leader_raises_the_level_once_all_know_it() {
         assert!(member["program"].as_str().unwrap().starts_with("quorate "), "{found}");
     }
     let trail = work.done(1, &["-o", "json", "audit"]);
-    let raised = trail.lines().filter(|line| line.contains("raise_feature_level")).last().unwrap();
+    let raised = trail.lines().rfind(|line| line.contains("raise_feature_level")).unwrap();
     assert!(raised.contains("\"quorate\""), "{raised}");
 }
 

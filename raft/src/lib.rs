@@ -37,7 +37,10 @@ pub use config::{Config, JoinConfig, LevelConfig, PeerConfig, Timers};
 pub use entry::{Proposal, RequestId};
 pub use error::{LevelUnknown, ProposeError, ReadError, StartError, TransferError};
 pub use machine::{Context, Machine, RecordSink, RecordSource};
-pub use members::{LevelRaised, Member, MemberChange, MemberChanged, MemberError, Members};
+pub use members::{
+    LevelRaised, Member, MemberChange, MemberChanged, MemberError, MemberNote, MemberVerb, Members,
+    Requester,
+};
 pub use node::{Applied, ArchiveStream, Digest, Leadership, Node, View};
 pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};

@@ -4,7 +4,7 @@ use std::{fmt::Debug, io};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::RequestId;
+use crate::{MemberNote, RequestId};
 
 /// What an entry carries besides its command, as `apply` sees it.
 ///
@@ -69,6 +69,14 @@ pub trait Machine: Clone + Send + Sync + 'static {
     #[must_use]
     fn raise_to(level: u64) -> Option<Self::Command> {
         let _ = level;
+        None
+    }
+
+    /// The command that writes down what came of a wish to change the members, for those who ask
+    /// later who did it; `None` for a machine that keeps no such record.
+    #[must_use]
+    fn note_members(note: &MemberNote) -> Option<Self::Command> {
+        let _ = note;
         None
     }
 

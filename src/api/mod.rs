@@ -18,6 +18,7 @@ mod measure;
 pub mod profile;
 pub mod share;
 pub mod undermoon;
+pub mod waiting;
 
 use std::{
     net::SocketAddr,

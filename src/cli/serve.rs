@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::Arc,
@@ -49,6 +50,9 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the engine to stop after the clients are served.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time to answer who asked while this replica waited to be taken in.
+const WAITING_ROOM_CLOSE: Duration = Duration::from_millis(500);
+
 /// Arguments of `quorate serve`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -79,6 +83,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let ports = bind_all(&config).await?;
     let import = metadata_to_import(&config).await?;
     let foundation = Foundation { seed: config.seed.clone(), import };
+    let waiting = waiting_room(&config, &ports, &tls)?;
     let broker = tokio::select! {
         started = Broker::start(config.engine(tls.peers.clone()), foundation) => started?,
         reason = signals.next() => {
@@ -87,6 +92,9 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
         }
     };
     let broker = broker.with_keys(config.keys.clone());
+    if let Some(waiting) = waiting {
+        waiting.stop(WAITING_ROOM_CLOSE).await;
+    }
     broker.keep_events(config.events_kept);
     let stopping = Stopping::default();
     let observatory = Arc::new(Observatory::new(nodes));
@@ -142,12 +150,7 @@ fn serve(
     tls: &Tls,
 ) -> Server {
     let replica_addresses = ReplicaAddresses::new(config.replica_addresses.clone());
-    let limits = Limits {
-        connections_max: config.connections_max,
-        head_timeout: config.head_timeout,
-        write_timeout: config.write_timeout,
-    };
-    let server = Server::new(limits);
+    let server = Server::new(limits(config));
     let guard = guard(config);
     for (port, listener) in ports.into_iter().zip(&config.listeners) {
         let settings = api::Settings {
@@ -178,6 +181,29 @@ fn serve(
         server.serve_inside(tls, port, api::router(broker.clone(), settings));
     }
     server
+}
+
+/// Answers on the client ports while a replica that joins waits to be taken in, which may take as
+/// long as it likes: whoever watches the process must not take it for dead.
+fn waiting_room(config: &Config, ports: &[TcpListener], tls: &Tls) -> io::Result<Option<Server>> {
+    if config.join.is_none() {
+        return Ok(None);
+    }
+    let server = Server::new(limits(config));
+    for (port, listener) in ports.iter().zip(&config.listeners) {
+        let port = TcpListener::from_std(port.as_fd().try_clone_to_owned()?.into())?;
+        let tls = tls.clients.clone().filter(|_| listener.is_tls);
+        server.serve_inside(tls, port, api::waiting::router());
+    }
+    Ok(Some(server))
+}
+
+const fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.connections_max,
+        head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
+    }
 }
 
 /// Checks and counts all clients of this process.

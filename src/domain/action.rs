@@ -31,6 +31,7 @@ const fn system(command: &system::Command) -> &'static str {
         system::Command::RaiseFeatureLevel { .. } | system::Command::UseFeatureLevel { .. } => {
             "raise_feature_level"
         }
+        system::Command::NoteMembers(note) => note.verb.action(),
     }
 }
 

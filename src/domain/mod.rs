@@ -300,6 +300,10 @@ impl State {
             system::Command::UseFeatureLevel { level } => {
                 self.system.raise_feature_level(level, system::FEATURE_LEVEL_MAX)
             }
+            system::Command::NoteMembers(note) if note.is_refused => {
+                Err(system::Rejection::Members)
+            }
+            system::Command::NoteMembers(_) => Ok(system::Reply::Done),
         }
     }
 

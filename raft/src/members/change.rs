@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Ask, Health, Member, MemberChange, MemberChanged, MemberError, MemberRole, Members, Reply,
-    Standing,
+    Requester, Standing,
     rules::{self, Scene, Step},
 };
 use crate::{
@@ -58,9 +58,10 @@ impl<M: Machine> Core<M> {
     pub(crate) async fn change_members(
         self: &Arc<Self>,
         change: MemberChange,
+        by: Requester,
         deadline: Instant,
     ) -> Result<MemberChanged, MemberError> {
-        match self.ask_leader(Ask::Change(change), deadline).await {
+        match self.ask_leader(Ask::Change(change, by), deadline).await {
             Ok(Reply::Changed(changed)) => Ok(changed),
             Ok(Reply::Failed(error)) | Err(error) => Err(error),
             Ok(other) => Err(MemberError::Unknown(format!("the leader answered {other:?}"))),
@@ -170,13 +171,17 @@ impl<M: Machine> Core<M> {
                 Err(error) if error.is_passing() => Attempt::Again(error),
                 Err(error) => Attempt::Done(Reply::Failed(error)),
             },
-            Ask::Change(change) => {
+            Ask::Change(change, by) => {
                 let judge = |scene: &Scene| rules::judge(scene, change);
-                Attempt::of(self.carry_out(judge).await)
+                let result = self.carry_out(judge).await;
+                self.note_change(change, by, &result).await;
+                Attempt::of(result)
             }
             Ask::Join(joiner) => {
                 let judge = |scene: &Scene| rules::judge_joiner(scene, joiner);
-                Attempt::of(self.carry_out(judge).await)
+                let result = self.carry_out(judge).await;
+                self.note_join(joiner, &result).await;
+                Attempt::of(result)
             }
         }
     }

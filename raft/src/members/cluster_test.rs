@@ -6,18 +6,22 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Health, Member, MemberChange, MemberError, MemberRole, Members, Successor};
+use super::{Health, Member, MemberChange, MemberError, MemberRole, Members, Requester, Successor};
 use crate::{
-    Node, ReplicaId, StartError,
+    Node, ReplicaId, RequestId, StartError,
     testing::{
         harness::{Cluster, PATIENCE, add, current, put, soon},
         register::Registers,
     },
 };
 
+fn somebody() -> Requester {
+    Requester { actor: "somebody".to_owned(), request_id: RequestId([5; 16]) }
+}
+
 async fn change(cluster: &Cluster, change: MemberChange) -> Result<ReplicaId, MemberError> {
     let node = cluster.nodes().next().unwrap().1;
-    node.change_members(change, soon()).await.map(|changed| changed.id)
+    node.change_members(change, somebody(), soon()).await.map(|changed| changed.id)
 }
 
 async fn remove(cluster: &Cluster, id: ReplicaId) -> Result<ReplicaId, MemberError> {
@@ -357,7 +361,7 @@ async fn two_changes_at_once_are_one_after_the_other() {
         client_url: String::new(),
     };
     let asked = cluster.nodes().zip(1_u16..);
-    let asked = asked.map(|((_, node), port)| node.change_members(wish(port), soon()));
+    let asked = asked.map(|((_, node), port)| node.change_members(wish(port), somebody(), soon()));
     let answers = futures::future::join_all(asked).await;
     let mut ids: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().id).collect();
     ids.sort_unstable();

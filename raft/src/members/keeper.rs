@@ -83,8 +83,13 @@ impl<M: Machine> Core<M> {
     async fn give_vote(self: &Arc<Self>, id: ReplicaId, watch: &mut Watch) {
         let promote = MemberChange::Promote { id };
         let judge = |scene: &Scene| rules::judge(scene, &promote);
+        let left = self.peer(id).and_then(|peer| peer.replaces);
+        let left = left.filter(|left| self.peer(*left).is_some());
         match self.carry_out(judge).await {
-            Ok(_) => tracing::info!(replica = self.here(), peer = id, "a learner has its vote"),
+            Ok(_) => {
+                tracing::info!(replica = self.here(), peer = id, "a learner has its vote");
+                self.note_vote(id, left).await;
+            }
             Err(error) if watch.told.get(&id) == Some(&error) => {}
             Err(error) => {
                 tracing::warn!(peer = id, %error, "a learner has no vote yet");

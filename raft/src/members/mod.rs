@@ -13,13 +13,14 @@ mod cluster_test;
 pub(crate) mod join;
 pub(crate) mod keeper;
 pub(crate) mod level;
+pub(crate) mod note;
 pub(crate) mod rules;
 #[cfg(test)]
 mod rules_test;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ReplicaId;
+use crate::{ReplicaId, RequestId};
 
 /// Most members, learners included; more only make every write slower.
 pub const MEMBERS_MAX: usize = 7;
@@ -65,6 +66,56 @@ pub enum MemberChange {
         /// Its new client URL, if it has one.
         client_url: Option<String>,
     },
+}
+
+impl MemberChange {
+    /// What is wished, and about whom as far as that is said.
+    fn subject(&self) -> (MemberVerb, Option<ReplicaId>) {
+        match self {
+            Self::Add { id, .. } => (MemberVerb::Add, *id),
+            Self::Promote { id } => (MemberVerb::Promote, Some(*id)),
+            Self::Remove { id } => (MemberVerb::Remove, Some(*id)),
+            Self::Replace { id, .. } => (MemberVerb::Replace, Some(*id)),
+            Self::Update { id, .. } => (MemberVerb::Update, Some(*id)),
+        }
+    }
+}
+
+/// Who wishes a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// As the edge names it.
+    pub actor: String,
+    /// Of the request.
+    pub request_id: RequestId,
+}
+
+/// What came of a wish to change the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberNote {
+    /// What was wished.
+    pub verb: MemberVerb,
+    /// About whom, if that is known.
+    pub id: Option<ReplicaId>,
+    /// Whether it was refused.
+    pub is_refused: bool,
+}
+
+/// What may be wished of the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberVerb {
+    /// Registers a learner.
+    Add,
+    /// Gives a learner its vote.
+    Promote,
+    /// Removes a member for ever.
+    Remove,
+    /// Names a successor.
+    Replace,
+    /// Says where a member is.
+    Update,
+    /// A replica asks for itself to be taken in, or says where it is.
+    Join,
 }
 
 /// Who takes the place of another replica.
@@ -263,8 +314,8 @@ pub(crate) struct Raise {
 pub(crate) enum Ask {
     /// The members as the leader sees them.
     List,
-    /// A change.
-    Change(MemberChange),
+    /// A change, and who wishes it.
+    Change(MemberChange, Requester),
     /// To be taken in, or to be found at other addresses than before.
     Join(Joiner),
     /// Whether the sender is a member, as the asked replica itself sees it.

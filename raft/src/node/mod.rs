@@ -40,7 +40,7 @@ use self::core::Core;
 use crate::{
     AppliedEvents, Compacted, EventPage, LevelRaised, Machine, MemberChange, MemberChanged,
     MemberError, Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
-    ReplicaId, Status, TransferError,
+    ReplicaId, Requester, Status, TransferError,
     storage::{identity::hex, state_digest},
 };
 
@@ -253,9 +253,10 @@ impl<M: Machine> Node<M> {
     pub async fn change_members(
         &self,
         change: MemberChange,
+        by: Requester,
         deadline: Instant,
     ) -> Result<MemberChanged, MemberError> {
-        self.core.change_members(change, deadline).await
+        self.core.change_members(change, by, deadline).await
     }
 
     /// Has the feature level raised, on whichever replica this is: to the highest that all members

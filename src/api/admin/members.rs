@@ -15,7 +15,13 @@ use super::{
     error::Failure,
     routes::{Answer, admit, body},
 };
-use crate::broker::engine::{MemberChange, MemberChanged, Members, ReplicaId, Successor};
+use crate::{
+    api::Visit,
+    broker::{
+        Call,
+        engine::{MemberChange, MemberChanged, Members, ReplicaId, Successor},
+    },
+};
 
 /// Time for a change to be committed, a hand-over of leadership included.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -85,9 +91,9 @@ impl Replacement {
     }
 }
 
-async fn change(edge: &Edge, change: MemberChange) -> Answer<Changed> {
-    let deadline = Instant::now() + CHANGE_TIMEOUT;
-    let changed = edge.broker.change_members(change, deadline).await?;
+async fn change(edge: &Edge, visit: &Visit, change: MemberChange) -> Answer<Changed> {
+    let call = Call { deadline: Instant::now() + CHANGE_TIMEOUT, ..visit.call.clone() };
+    let changed = edge.broker.change_members(&call, change).await?;
     Ok(Json(changed.into()))
 }
 
@@ -110,7 +116,7 @@ pub(super) async fn add(State(edge): State<Arc<Edge>>, request: Request) -> Answ
     let visit = admit(&edge, &head)?;
     let NewMember { id, peer_addr, client_url } =
         body(&visit, Request::from_parts(head, content)).await?;
-    change(&edge, MemberChange::Add { id, peer_addr, client_url }).await
+    change(&edge, &visit, MemberChange::Add { id, peer_addr, client_url }).await
 }
 
 /// `POST /quorate/v1/members/{id}/promote`: gives a learner that has caught up its vote at once.
@@ -120,8 +126,8 @@ pub(super) async fn promote(
     request: Request,
 ) -> Answer<Changed> {
     let (head, _) = request.into_parts();
-    let _visit = admit(&edge, &head)?;
-    change(&edge, MemberChange::Promote { id: id_of(&id)? }).await
+    let visit = admit(&edge, &head)?;
+    change(&edge, &visit, MemberChange::Promote { id: id_of(&id)? }).await
 }
 
 /// `DELETE /quorate/v1/members/{id}`: removes a member for ever.
@@ -131,8 +137,8 @@ pub(super) async fn remove(
     request: Request,
 ) -> Answer<Changed> {
     let (head, _) = request.into_parts();
-    let _visit = admit(&edge, &head)?;
-    change(&edge, MemberChange::Remove { id: id_of(&id)? }).await
+    let visit = admit(&edge, &head)?;
+    change(&edge, &visit, MemberChange::Remove { id: id_of(&id)? }).await
 }
 
 /// `POST /quorate/v1/members/{id}/replace` with `{"by"}` or `{"id"?,"peer_addr","client_url"?}`:
@@ -146,7 +152,7 @@ pub(super) async fn replace(
     let visit = admit(&edge, &head)?;
     let id = id_of(&id)?;
     let wanted: Replacement = body(&visit, Request::from_parts(head, content)).await?;
-    change(&edge, MemberChange::Replace { id, by: wanted.successor()? }).await
+    change(&edge, &visit, MemberChange::Replace { id, by: wanted.successor()? }).await
 }
 
 /// `PATCH /quorate/v1/members/{id}` with `{"peer_addr"?,"client_url"?}`: says where a member is.
@@ -162,5 +168,5 @@ pub(super) async fn update(
     if peer_addr.is_none() && client_url.is_none() {
         return Err(Failure::Malformed("the body has neither peer_addr nor client_url".to_owned()));
     }
-    change(&edge, MemberChange::Update { id, peer_addr, client_url }).await
+    change(&edge, &visit, MemberChange::Update { id, peer_addr, client_url }).await
 }

@@ -14,7 +14,7 @@ use super::{
     wire,
 };
 use crate::{
-    broker::engine::MemberChange,
+    broker::{Call, engine::MemberChange},
     domain::kvrocks::{
         Command, Rejection, Reply, Secret,
         command::ClusterKey,
@@ -89,8 +89,8 @@ pub(super) async fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
         }
         _ => return bad("operation must be one of [add,remove]"),
     };
-    let deadline = Instant::now() + MEMBERS_TIME;
-    ask.family.edge.broker.change_members(change, deadline).await?;
+    let call = Call { deadline: Instant::now() + MEMBERS_TIME, ..ask.visit.call.clone() };
+    ask.family.edge.broker.change_members(&call, change).await?;
     encode(StatusCode::OK, &())
 }
 

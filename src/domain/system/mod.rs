@@ -3,9 +3,11 @@
 
 pub mod access;
 pub mod audit;
+pub mod member;
 
 use serde::{Deserialize, Serialize};
 
+use self::member::MemberNote;
 use super::{Context, event::Subject, undermoon};
 
 /// Highest feature level this program knows.
@@ -49,6 +51,9 @@ pub enum Command {
         /// New level; at least the present one.
         level: u64,
     },
+    /// Says that the members were changed, or that a change was refused. The change itself lies in
+    /// the log before it, in an entry of the engine.
+    NoteMembers(MemberNote),
 }
 
 impl Command {
@@ -60,6 +65,7 @@ impl Command {
             Self::RaiseFeatureLevel { .. } | Self::UseFeatureLevel { .. } => {
                 Subject::whole("feature_level_raised")
             }
+            Self::NoteMembers(note) => Subject::of(note.verb.event(), &note.id.to_string()),
         }
     }
 
@@ -82,6 +88,7 @@ impl Command {
             Self::RaiseFeatureLevel { .. } => FEATURE_LEVEL_FOUNDED,
             Self::UseFeatureLevel { level } if *level > FEATURE_LEVEL_ACCESS => *level,
             Self::UseFeatureLevel { .. } => FEATURE_LEVEL_ACCESS + 1,
+            Self::NoteMembers(_) => FEATURE_LEVEL_MEMBERS,
         }
     }
 }
@@ -106,6 +113,9 @@ pub enum Rejection {
         /// Highest known.
         known: u64,
     },
+    /// A change of the members was refused.
+    #[error("the members stay as they are")]
+    Members,
 }
 
 impl State {
