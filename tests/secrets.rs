@@ -271,6 +271,51 @@ async fn without_keys_passwords_are_in_the_files_and_still_in_no_line() {
     assert!(!site.output().contains("marker-of"), "no log line has a password");
 }
 
+/// A backup holds sealed passwords; the cluster that is founded from it needs their key.
+#[tokio::test]
+async fn a_restored_cluster_has_its_passwords_once_it_has_the_key() {
+    let keys = Keys::new();
+    let site = start(&[&keys.flag()]).await;
+    site.set(json!({ "ping_interval_ms": 60_000, "check_nodes_on_create": "off" })).await;
+    site.done(Method::POST, "/api/v1/namespaces/n/clusters", &many(1)).await;
+    let backup = site.cluster.dir().join("one.qback").display().to_string();
+    let taken = ctl(&site, &["backup", "create", "--to", &backup]);
+    assert!(taken.status.success(), "{}", text(&taken.stderr));
+    assert!(found_in(site.cluster.dir(), "password of 1").is_empty());
+
+    let mut flags = PROFILE.to_vec();
+    flags.extend(["--cluster-token", "another-token-of-the-new-one"]);
+    let mut restored = Cluster::prepare(1, &flags);
+    let replica = restored.replica(1);
+    let peer = format!("1={}/{}", replica.peer_addr, replica.url());
+    let data_dir = replica.data_dir.display().to_string();
+    let words = ["recover", "from-backup", "--file", &backup, "--data-dir", &data_dir];
+    let token = ["--peer", &peer, "--cluster-token", "another-token-of-the-new-one"];
+    let recovered = quorate(&[&words[..], &token].concat());
+    let (said, hint) = (text(&recovered.stdout), text(&recovered.stderr));
+    assert!(recovered.status.success(), "{hint}");
+    assert!(said.contains("0 readable, 10 sealed with k1"), "{said}");
+    assert!(hint.contains("secrets_key_file with the keys k1"), "{hint}");
+    let checked = quorate(&["inspect", "check", "--data-dir", &data_dir]);
+    let checked = text(&checked.stdout) + &text(&checked.stderr);
+    assert!(checked.contains("0 readable, 10 sealed with k1"), "{checked}");
+
+    let path = "/api/v1/namespaces/n/clusters/c1";
+    replica.start();
+    restored.wait_ready(1).await;
+    let url = format!("{}{path}", restored.url(1));
+    let answer = restored.client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 500);
+    assert!(answer.text().await.unwrap().contains("`k1`"));
+    restored.replica(1).kill();
+    restored.replica(1).change_args(|args| args.push(keys.flag()));
+    restored.replica(1).start();
+    restored.wait_ready(1).await;
+    let answer = restored.client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.text().await.unwrap().matches("password of 1\"").count(), 10);
+}
+
 fn many(index: usize) -> Value {
     let nodes: Vec<_> = (0..10).map(|node| format!("127.0.0.{}:{}", index + 1, node + 1)).collect();
     let password = format!("password of {index}");

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{DataDir, Shape};
 use crate::{
     cli::{Outcome, output},
+    domain::kvrocks::reseal,
     replica::Replica,
 };
 
@@ -24,7 +25,8 @@ Example:
   newest snapshot     the log leads to the very same state
   state at            48211
   state digest        77ab02…
-  log chain           93c1d4…")]
+  log chain           93c1d4…
+  secrets             0 readable, 12 sealed with 2026-11")]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: DataDir,
@@ -44,8 +46,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Some(index) => Some(disk.digest_at(Replica::default(), index)?),
         None => None,
     };
+    let state = disk.state_at(Replica::default(), None)?;
+    let secrets = reseal::count(&state.machine().0.kvrocks);
     if arguments.output == Shape::Json {
-        output::say(&json!({ "disk": facts, "check": report, "at": at }).to_string());
+        let found = json!({ "disk": facts, "check": report, "at": at, "secrets": secrets });
+        output::say(&found.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     let log = match (report.first_index, &report.last) {
@@ -68,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("state at", report.index.to_string()),
         ("state digest", report.state),
         ("log chain", report.log_chain),
+        ("secrets", secrets.to_string()),
     ];
     if let Some(at) = at {
         rows.push(("state at", at.index.to_string()));
