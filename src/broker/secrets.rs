@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Broker, Call, ProposeError, ReadError, ReadMode, RequestId};
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         kvrocks::{
             self, Rejection, Secret,
             command::ClusterKey,
+            model::Cluster,
             query,
             reseal::{Resealed, Secrets, count},
         },
@@ -152,8 +154,8 @@ impl Broker {
         sealed
     }
 
-    /// Seals at most `limit` secrets that are readable, or sealed with another key than the first.
-    /// One that somebody changes meanwhile stays as it was changed.
+    /// Seals at most `limit` secrets that are readable, or sealed with another key than the first, and
+    /// fewer if time runs out. One that somebody changes meanwhile stays as it was changed.
     ///
     /// # Errors
     /// [`ResealError`]; what was sealed before it stays sealed.
@@ -165,32 +167,50 @@ impl Broker {
             return Err(ResealError::FeatureLevel { present });
         }
         let base_index = view.position().index;
+        // What is left of the time is for the last proposal and for counting what is left.
+        let enough = Instant::now() + call.deadline.saturating_duration_since(Instant::now()) / 2;
         let mut faults = BTreeSet::new();
         let (mut resealed, mut room) = (0, limit);
         for (key, cluster) in query::clusters(&view.kvrocks) {
-            let mut changes = Vec::new();
-            let nodes = cluster.nodes().map(|(_, node)| node);
-            for node in nodes.filter(|node| is_due(&node.password, first)).take(room) {
-                match self.resealed(&node.id, &node.password) {
-                    Ok(change) => changes.push(change),
-                    Err(error) if faults.len() < FAULTS_MAX => {
-                        let ClusterKey { namespace, name } = &key;
-                        faults.insert(format!("{namespace}/{name}, {}: {error}", node.addr));
-                    }
-                    Err(_) => {}
-                }
+            if room == 0 || Instant::now() >= enough {
+                break;
             }
-            if changes.is_empty() {
-                continue;
+            let changes = self.plan(&key, cluster, (first, room), &mut faults);
+            if !changes.is_empty() {
+                room -= changes.len();
+                resealed += self.carry_out(call, key, base_index, changes).await?;
             }
-            room -= changes.len();
-            resealed += self.carry_out(call, key, base_index, changes).await?;
         }
         let after = self.view(ReadMode::Linearizable, call.deadline).await?;
         let counted = count(&after.kvrocks);
         let others = counted.sealed.iter().filter(|(key_id, _)| key_id.as_str() != first);
         let left = counted.readable + others.map(|(_, count)| count).sum::<u64>();
         Ok(Round { resealed, left, faults: faults.into_iter().collect() })
+    }
+
+    /// At most `room` passwords of a cluster to be sealed; those that do not open are no reason to
+    /// leave others.
+    fn plan(
+        &self,
+        key: &ClusterKey,
+        cluster: &Cluster,
+        (first, room): (&str, usize),
+        faults: &mut BTreeSet<String>,
+    ) -> Vec<Resealed> {
+        let mut changes = Vec::new();
+        let nodes = cluster.nodes().map(|(_, node)| node);
+        for node in nodes.filter(|node| is_due(&node.password, first)) {
+            match self.resealed(&node.id, &node.password) {
+                Ok(_) if changes.len() == room => break,
+                Ok(change) => changes.push(change),
+                Err(error) if faults.len() < FAULTS_MAX => {
+                    let ClusterKey { namespace, name } = key;
+                    faults.insert(format!("{namespace}/{name}, {}: {error}", node.addr));
+                }
+                Err(_) => {}
+            }
+        }
+        changes
     }
 
     fn resealed(&self, node_id: &str, password: &Secret) -> Result<Resealed, OpenError> {
