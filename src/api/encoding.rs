@@ -9,6 +9,7 @@ use axum::{
         header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY},
     },
 };
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 /// Whether the client takes gzip. A client that names no encoding gets none: the answer would be
@@ -39,9 +40,20 @@ fn split_weight(choice: &str) -> (&str, f32) {
 
 /// A JSON answer from its encoded bytes, compressed if `is_gzip`.
 pub(crate) fn json(bytes: Vec<u8>, is_gzip: bool) -> Response<Body> {
+    let (bytes, is_gzip) = pack(bytes, is_gzip);
+    packed_json(bytes, is_gzip)
+}
+
+/// Compresses bytes if that is wanted; the flag says whether they are.
+pub(crate) fn pack(bytes: Vec<u8>, is_gzip: bool) -> (Bytes, bool) {
     let compressed = if is_gzip { gzip(&bytes) } else { None };
     let is_gzip = compressed.is_some();
-    let mut response = Response::new(Body::from(compressed.unwrap_or(bytes)));
+    (compressed.unwrap_or(bytes).into(), is_gzip)
+}
+
+/// A JSON answer from bytes that are compressed already, or are not.
+pub(crate) fn packed_json(bytes: Bytes, is_gzip: bool) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Dialect, Family,
+    answers::{Subject, Wanted},
     error::{Failure, Operation},
     recover,
     route::{BodyRoute, Generation, ReadRoute, Route},
@@ -30,7 +31,7 @@ use crate::{
     broker::{Call, Done, View},
     domain::{
         self,
-        undermoon::{self, Action, Command, Rejection, Reply, name, query},
+        undermoon::{self, Action, Command, Rejection, Reply, name, query, query::Origin},
     },
 };
 
@@ -148,8 +149,10 @@ async fn read(
             json(&wire::NamesJson { names: query::cluster_names(state, page.offset, page.limit) })
         }
         ReadRoute::Cluster(name) => {
-            let cluster = query::cluster(state, &name);
-            packed(visit, &wire::ClusterAnswer::new(generation, cluster.as_ref()))
+            let origin = query::cluster_origin(state, &name);
+            kept(family, visit, (generation, Subject::Cluster, &name), origin, || {
+                encode(&wire::ClusterAnswer::new(generation, query::cluster(state, &name).as_ref()))
+            })
         }
         ReadRoute::ClusterInfo(name) => {
             let missing = Failure::Rejected(Rejection::ClusterNotFound, Operation::Other);
@@ -161,8 +164,10 @@ async fn read(
             addresses(query::proxy_addresses(state, page.offset, page.limit))
         }
         ReadRoute::Proxy(address) => {
-            let proxy = query::proxy(state, &address);
-            packed(visit, &wire::ProxyAnswer::new(generation, proxy.as_ref()))
+            let origin = query::proxy_origin(state, &address);
+            kept(family, visit, (generation, Subject::Proxy, &address), origin, || {
+                encode(&wire::ProxyAnswer::new(generation, query::proxy(state, &address).as_ref()))
+            })
         }
         ReadRoute::FailedProxies => addresses(query::failed_proxies(state)),
         ReadRoute::Failures => addresses(failures(family, visit, dialect, &view).await),
@@ -342,17 +347,26 @@ pub(super) fn empty(dialect: Dialect) -> Response<Body> {
 
 /// An answer that is never compressed.
 pub(super) fn json<T: Serialize>(body: &T) -> Result<Response<Body>, Failure> {
-    let mut response = packed_as(body, false)?;
+    let mut response = encoding::json(encode(body)?, false);
     response.headers_mut().remove(VARY);
     Ok(response)
 }
 
-/// An answer that is compressed if the client takes it.
-fn packed<T: Serialize>(visit: &Visit, body: &T) -> Result<Response<Body>, Failure> {
-    packed_as(body, visit.takes_gzip)
+/// An answer that is compressed if the client takes it, and made once for its origin if it has one.
+fn kept(
+    family: &Family,
+    visit: &Visit,
+    (generation, subject, name): (Generation, Subject, &str),
+    origin: Option<Origin>,
+    make: impl FnOnce() -> Result<Vec<u8>, Failure>,
+) -> Result<Response<Body>, Failure> {
+    let is_gzip = visit.takes_gzip;
+    let Some(origin) = origin else { return Ok(encoding::json(make()?, is_gzip)) };
+    let wanted = Wanted { subject, generation, is_gzip, name };
+    let (bytes, is_gzip) = family.answers.get(wanted, origin, make)?;
+    Ok(encoding::packed_json(bytes, is_gzip))
 }
 
-fn packed_as<T: Serialize>(body: &T, is_gzip: bool) -> Result<Response<Body>, Failure> {
-    let bytes = serde_json::to_vec(body).map_err(|error| Failure::Answer(error.to_string()))?;
-    Ok(encoding::json(bytes, is_gzip))
+fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(body).map_err(|error| Failure::Answer(error.to_string()))
 }

@@ -4,6 +4,7 @@
 //! in `wire*`, failures in `error`; the two operations that talk to server proxies have a file
 //! each. Section numbers in comments refer to the family's specification.
 
+mod answers;
 mod error;
 mod handle;
 mod recover;
@@ -23,7 +24,7 @@ use axum::{
 };
 
 pub use self::wire_document::{DocumentError, decode as decode_document};
-use self::{error::Failure, route::Generation};
+use self::{answers::Answers, error::Failure, route::Generation};
 use super::{Edge, profile::Profile};
 use crate::client::proxy::{ProxyClient, RespProxyClient};
 
@@ -73,11 +74,12 @@ pub(super) struct Dialect {
 pub(super) struct Family {
     edge: Arc<Edge>,
     proxies: Arc<dyn ProxyClient>,
+    answers: Answers,
 }
 
 /// The family's part of the client port.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
-    let family = Family { edge, proxies: Arc::new(RespProxyClient) };
+    let family = Family { edge, proxies: Arc::new(RespProxyClient), answers: Answers::new() };
     Router::new()
         .route("/api/v2/{*path}", any(serve_v2))
         .route("/api/v3/{*path}", any(serve_v3))

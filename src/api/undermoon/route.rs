@@ -11,7 +11,7 @@ use axum::http::Method;
 use crate::domain::undermoon::Action;
 
 /// Which generation of clients a prefix serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Generation {
     /// `/api/v2`: programs up to 0.5.0, and the documents.
     V2,

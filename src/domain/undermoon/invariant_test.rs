@@ -34,6 +34,7 @@ impl History {
     ) -> Result<(), TestCaseError> {
         let is_restored = matches!(action, Action::Restore { .. }) && reply.is_ok();
         prop_assert!(state.global_epoch >= before.global_epoch, "I8: the global epoch fell");
+        check_origins(before, state)?;
         if is_restored {
             // Epochs of clusters may fall; what was shown at an epoch stays true all the same.
             self.observe_restored(state)?;
@@ -116,6 +117,22 @@ fn check_new_chunks(before: &State, state: &State, is_restored: bool) -> Result<
         let known = before.clusters.get(name).map_or(0, |cluster| cluster.chunks.len());
         for chunk in cluster.chunks.iter().skip(known) {
             prop_assert!(chunk.hosts[0] != chunk.hosts[1], "I14: a new chunk on one host");
+        }
+    }
+    Ok(())
+}
+
+/// Whoever keeps an answer for as long as its origin is the same shows what is true.
+fn check_origins(before: &State, state: &State) -> Result<(), TestCaseError> {
+    for name in state.clusters.keys() {
+        if query::cluster_origin(before, name) == query::cluster_origin(state, name) {
+            prop_assert_eq!(query::cluster(before, name), query::cluster(state, name));
+        }
+    }
+    for address in state.proxies.keys() {
+        let origin = query::proxy_origin(state, address);
+        if origin.is_some() && origin == query::proxy_origin(before, address) {
+            prop_assert_eq!(query::proxy(before, address), query::proxy(state, address));
         }
     }
     Ok(())

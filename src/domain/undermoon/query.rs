@@ -1,6 +1,8 @@
 //! What the state answers (spec 5). Free functions on one state: local and peer data of an answer
 //! never come from two.
 
+use std::sync::{Arc, Weak};
+
 use super::{
     Rejection, State,
     document::{ChunkStore, Document, MigrationEntry, ProxyResource, RolePosition},
@@ -169,6 +171,52 @@ pub fn proxy(state: &State, address: &str) -> Option<ProxyView> {
         None => free_proxy(proxy, state.global_epoch),
         Some(cluster) => member(cluster, address, state.settings.migration_limit),
     })
+}
+
+/// What an answer about a cluster, or about a proxy of one, depends on. Answers of equal origins
+/// are equal, so whoever keeps an answer with its origin need not make it again.
+///
+/// A cluster is changed where nobody else holds it, and otherwise copied; whoever holds it weakly
+/// does not keep it alive, but keeps its place from being used again, so the same place is the same
+/// content.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    cluster: Weak<Cluster>,
+    migration_limit: u64,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.cluster.ptr_eq(&other.cluster) && self.migration_limit == other.migration_limit
+    }
+}
+
+impl Eq for Origin {}
+
+impl Origin {
+    fn new(state: &State, cluster: &Arc<Cluster>) -> Self {
+        let migration_limit = state.settings.migration_limit;
+        Self { cluster: Arc::downgrade(cluster), migration_limit }
+    }
+
+    /// One that stands for no cluster; equal for equal numbers.
+    #[cfg(test)]
+    pub(crate) fn of_nothing(migration_limit: u64) -> Self {
+        Self { cluster: Weak::new(), migration_limit }
+    }
+}
+
+/// What the answer of route 5 depends on; `None` if there is no such cluster.
+#[must_use]
+pub fn cluster_origin(state: &State, name: &str) -> Option<Origin> {
+    Some(Origin::new(state, state.clusters.get(name)?))
+}
+
+/// What the answer of route 19 depends on; `None` for a proxy that is unknown or free, whose
+/// answer is small and follows the global epoch.
+#[must_use]
+pub fn proxy_origin(state: &State, address: &str) -> Option<Origin> {
+    cluster_origin(state, state.proxies.get(address)?.cluster.as_ref()?)
 }
 
 /// Whether pruning changes the reports about one proxy. A restored document may hold a proxy
