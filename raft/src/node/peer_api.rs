@@ -127,8 +127,14 @@ async fn append<M: Machine>(
     core.admit(&request)?;
     let is_single = number(&request, header::ENTRIES).is_some_and(|entries| entries <= 1);
     let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let confirmed_ms = number(&request, header::CONFIRMED_MS);
+    let moment = number(&request, header::MOMENT);
     let body = body_of(request, limit).await?;
-    let arrived = std::time::Instant::now();
+    let shown_at = match confirmed_ms {
+        Some(confirmed_ms) => core.contact.shown_at(moment, confirmed_ms),
+        // A leader of an earlier version does not say how old its message is.
+        None => Some(std::time::Instant::now()),
+    };
     let append = wire::decode_append(&body).map_err(|error| {
         if error.kind() == std::io::ErrorKind::Unsupported {
             // Nothing was taken. Without the entry this replica can only fall behind.
@@ -141,10 +147,12 @@ async fn append<M: Machine>(
     if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
         core.election.heard();
     }
-    if answer.is_success() {
-        core.contact.heard(arrived, committed, core.applied());
+    if let (true, Some(shown_at)) = (answer.is_success(), shown_at) {
+        core.contact.heard(shown_at, committed, core.applied());
     }
-    reply(&AppendAnswer::of(&answer))
+    let mut response = reply(&AppendAnswer::of(&answer))?;
+    response.headers_mut().insert(header::MOMENT, core.contact.moment().into());
+    Ok(response)
 }
 
 async fn vote<M: Machine>(

@@ -4,10 +4,11 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use openraft::{Raft, SnapshotPolicy, StepDownPolicy};
+use openraft::{Instant as _, Raft, SnapshotPolicy, StepDownPolicy, async_runtime::WatchReceiver};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -143,6 +144,15 @@ async fn build<M: Machine>(
     let raft = Raft::build(config.replica_id, Arc::new(core_config), network, log.clone(), machine)
         .await
         .map_err(|error| StartError::Core(error.to_string()))?;
+    // Not through the handle: what the core holds must not hold the core.
+    let (data, server) = (raft.data_metrics(), raft.server_metrics());
+    peers.say_confirmed(move || {
+        let server = server.borrow_watched();
+        if server.membership_config.voter_ids().eq([server.id]) {
+            return Some(Duration::ZERO);
+        }
+        data.borrow_watched().last_quorum_acked.as_ref().map(|at| at.elapsed())
+    });
     let admission =
         Admission::new(config.proposals_in_flight_max, config.proposal_bytes_in_flight_max);
     Ok(Arc::new(Core {
@@ -156,7 +166,8 @@ async fn build<M: Machine>(
         fatal,
         peers,
         credentials,
-        contact: Contact::new(),
+        // Two starts within a millisecond are not had from one disk.
+        contact: Contact::new((config.wall_clock_ms)()),
         election: Election::new(config.timers, identity.incarnation),
         leadership: watch::Sender::new(Leadership::default()),
         burden: stall::unburdened(),

@@ -1,6 +1,13 @@
 //! Sends requests to other replicas.
 
-use std::{convert::Infallible, error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    error::Error,
+    fmt, io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -22,7 +29,7 @@ use super::{
     header,
     status::{NOT_LEADER, STOPPED, STRANGER},
 };
-use crate::{tls::PeerTls, types::StoredMembership};
+use crate::{ReplicaId, tls::PeerTls, types::StoredMembership};
 
 /// Idle connections are kept that long.
 const IDLE: Duration = Duration::from_secs(90);
@@ -111,6 +118,10 @@ pub(crate) struct Peers {
     /// The members as this replica knows them now: the consensus library goes on with the address
     /// a replica had when the connection to it was set up.
     book: ArcSwap<StoredMembership>,
+    /// The last moment each replica told, in its own terms.
+    moments: Mutex<HashMap<ReplicaId, u64>>,
+    /// How long ago a quorum confirmed that this replica leads; set once the core runs.
+    confirmed: OnceLock<Box<dyn Fn() -> Option<Duration> + Send + Sync>>,
     log: Client<Connector, Body>,
     heartbeat: Client<Connector, Body>,
     snapshot: Client<Connector, Body>,
@@ -138,6 +149,40 @@ impl Peers {
             calls: client(CALLS_IDLE_MAX),
             credentials,
             book: ArcSwap::default(),
+            moments: Mutex::default(),
+            confirmed: OnceLock::new(),
+        }
+    }
+
+    /// From now on appends say how long ago a quorum confirmed that this replica leads.
+    pub(crate) fn say_confirmed(
+        &self,
+        confirmed: impl Fn() -> Option<Duration> + Send + Sync + 'static,
+    ) {
+        // The core is started once; there is nothing to replace.
+        drop(self.confirmed.set(Box::new(confirmed)));
+    }
+
+    /// Adds to an append what its receiver needs to know how old it is.
+    pub(crate) fn dated(&self, to: ReplicaId, request: Request) -> Request {
+        let confirmed = self.confirmed.get().and_then(|confirmed| confirmed());
+        let confirmed_ms = confirmed.map_or(u64::MAX, |ago| {
+            // Rounded up, so that nothing looks newer than it is.
+            u64::try_from(ago.as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+        });
+        let request = request.with(header::CONFIRMED_MS, confirmed_ms);
+        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        match moments.get(&to) {
+            Some(moment) => request.with(header::MOMENT, *moment),
+            None => request,
+        }
+    }
+
+    fn note_moment(&self, of: ReplicaId, response: &Response<Incoming>) {
+        let moment = response.headers().get(header::MOMENT);
+        if let Some(moment) = moment.and_then(|value| value.to_str().ok()?.parse().ok()) {
+            let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+            moments.insert(of, moment);
         }
     }
 
@@ -178,6 +223,7 @@ impl Peers {
     ) -> Result<Bytes, CallError> {
         let exchange = async {
             let response = self.send(line, target, request).await?;
+            self.note_moment(target.name.id, &response);
             collected(response).await
         };
         match tokio::time::timeout(patience, exchange).await {
@@ -238,14 +284,14 @@ impl Peers {
 pub(crate) struct Request {
     route: &'static str,
     body: Body,
-    extra: [Option<(&'static str, u64)>; 2],
+    extra: [Option<(&'static str, u64)>; 3],
 }
 
 impl Request {
     /// A request without further headers.
     pub(crate) fn new(route: &'static str, body: impl Into<Bytes>) -> Self {
         let whole = Full::new(body.into()).map_err(|never: Infallible| match never {});
-        Self { route, body: whole.boxed_unsync(), extra: [None, None] }
+        Self { route, body: whole.boxed_unsync(), extra: [None; 3] }
     }
 
     /// A request whose body is made while it is sent.
@@ -254,10 +300,10 @@ impl Request {
         parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Self {
         let parts = futures::TryStreamExt::map_ok(parts, Frame::data);
-        Self { route, body: StreamBody::new(parts).boxed_unsync(), extra: [None, None] }
+        Self { route, body: StreamBody::new(parts).boxed_unsync(), extra: [None; 3] }
     }
 
-    /// Adds a header; at most two fit.
+    /// Adds a header; at most three fit.
     pub(crate) fn with(mut self, name: &'static str, value: u64) -> Self {
         if let Some(free) = self.extra.iter_mut().find(|slot| slot.is_none()) {
             *free = Some((name, value));

@@ -58,6 +58,12 @@ pub(crate) mod route {
 pub(crate) mod header {
     /// How many entries an append carries; decides how large its body may be.
     pub(crate) const ENTRIES: &str = "quorate-entries";
+    /// On an append: milliseconds since a quorum last confirmed that the sender leads; the largest
+    /// number if none has.
+    pub(crate) const CONFIRMED_MS: &str = "quorate-confirmed-ms";
+    /// On the answer to an append: the present moment, in the receiver's own terms. On the next
+    /// append: the last moment the receiver told, which shows how old the append is at most.
+    pub(crate) const MOMENT: &str = "quorate-moment";
     /// How often a proposal was forwarded; more than once is refused.
     pub(crate) const HOPS: &str = "quorate-hops";
     /// How long the sender waits for the answer, in milliseconds.

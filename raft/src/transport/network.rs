@@ -240,6 +240,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let patience = self.append_patience(&option, append.body.len());
         let request = Request::new(route::APPEND, append.body)
             .with(header::ENTRIES, u64::from(append.entries));
+        let request = self.peers.dated(self.target().name.id, request);
         let answer: AppendAnswer = self.ask(request, patience, RPCTypes::AppendEntries).await?;
         Ok(match (answer.response(), append.cut_after) {
             (AppendEntriesResponse::Success, Some(last)) => {
