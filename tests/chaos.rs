@@ -9,7 +9,13 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use harness::{faults::Fault, load, site::Site, trial};
+use harness::{
+    faults::Fault,
+    load::{self, Load},
+    long, members,
+    site::Site,
+    trial, verdict,
+};
 use support::{
     cluster::PATIENCE,
     compare,
@@ -75,6 +81,42 @@ fn every_fault_has_its_test_and_its_line_in_the_documentation() {
     for fault in Fault::ALL {
         assert!(tried.contains(&(fault.name().to_owned(), fault.test())), "{fault:?} is not tried");
         assert_eq!(Fault::named(fault.name()), Some(fault));
+    }
+}
+
+/// Four faults of a seed of its own, which is printed; `scripts/chaos` makes it a run of hours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_with_another_seed() {
+    long::run().await;
+}
+
+/// A replica joins, gets its vote, and goes, while leaders are killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn membership_change_while_leaders_are_killed() {
+    let mut site = Site::start(3, &[]).await;
+    load::prepare(&site.cluster).await;
+    let urls = trial::urls(&site);
+    let load = Load::start(4, &urls, 77);
+    for id in [4, 5] {
+        site.join(id).await;
+        for _ in 0..2 {
+            assert!(load.wait_for(20, PATIENCE).await, "no changes while a replica joins");
+            let leader = site.cluster.wait_leader().await;
+            site.cluster.replica(leader).kill();
+            site.cluster.wait_leader_other_than(leader).await;
+            assert!(load.wait_for(20, PATIENCE).await, "no changes after a leader was killed");
+            site.start_missing();
+        }
+        members::wait_voter(&site.cluster, id).await;
+        members::remove(&mut site, id).await;
+    }
+    site.heal().await;
+    let ops = load.finish(&urls).await;
+    let verdict = verdict::of(&mut site, &ops).await;
+    let summary = verdict::summary(&verdict);
+    println!("{summary}");
+    if !verdict.is_good() {
+        site.cluster.fail(&summary);
     }
 }
 
@@ -172,5 +214,70 @@ async fn a_hand_over_to_a_dead_replica_does_not_stop_the_writes() {
     let writes: u64 = records.iter().map(|r| r.proxies.len() as u64 + r.changes).sum();
     let epoch = writers::epoch(&site.cluster.client, &site.cluster.url(1)).await;
     assert_eq!(epoch, before + writes, "each write once");
+    compare::digests(&site.cluster).await.unwrap();
+}
+
+/// A follower that is cut off together with its leader hears that leader all the time. Its reads
+/// are as old as the cut all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_with_its_leader_does_not_serve_old_reads() {
+    let mut site = Site::start(5, &[]).await;
+    load::prepare(&site.cluster).await;
+    let leader = site.cluster.wait_leader().await;
+    let others = site.others(leader);
+    let (with_leader, majority) = (others[0], &others[1..]);
+    for one in [leader, with_leader] {
+        majority.iter().for_each(|other| site.net.cut_both(one, *other));
+    }
+    let cut = Instant::now();
+    let url = format!("{}/api/v3/epoch", site.cluster.url(with_leader));
+    // The bound of reads, and a second for a busy machine.
+    while cut.elapsed() < Duration::from_millis(2_000 + 1_000) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    for _ in 0..20 {
+        let asked = Instant::now();
+        let answer = site.cluster.client.get(&url).send().await.unwrap();
+        let age = answer.headers()["quorate-age-ms"].to_str().unwrap().to_owned();
+        let since = asked.duration_since(cut);
+        assert!(!answer.status().is_success(), "served {since:?} after the cut, {age} ms old");
+        sleep(Duration::from_millis(20)).await;
+    }
+    site.heal().await;
+    compare::digests(&site.cluster).await.unwrap();
+}
+
+/// What lay in the buffers of a follower that stood still shows it nothing new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_stood_still_does_not_serve_old_reads() {
+    let mut site = Site::start(3, &[]).await;
+    load::prepare(&site.cluster).await;
+    let follower = site.cluster.wait_follower().await;
+    let leader = site.cluster.wait_leader().await;
+    let url = format!("{}/api/v3/epoch", site.cluster.url(follower));
+    for round in 0..5 {
+        site.cluster.replica(follower).signal(nix::sys::signal::Signal::SIGSTOP);
+        let paused = Instant::now();
+        let client = writers::client();
+        let base = format!("{}/api/v3", site.cluster.url(leader));
+        let written = writers::register(&client, &base, &format!("paused{round}:1")).send().await;
+        let header = written.unwrap().headers()["quorate-index"].clone();
+        let index: u64 = header.to_str().unwrap().parse().unwrap();
+        while paused.elapsed() < Duration::from_millis(2_600) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        // Asked before it goes on, so that they are the first thing it does.
+        let asked: Vec<_> =
+            (0..8).map(|_| tokio::spawn(site.cluster.client.get(&url).send())).collect();
+        sleep(Duration::from_millis(100)).await;
+        site.cluster.replica(follower).signal(nix::sys::signal::Signal::SIGCONT);
+        for answer in asked {
+            let answer = answer.await.unwrap().unwrap();
+            let shown: u64 = answer.headers()["quorate-index"].to_str().unwrap().parse().unwrap();
+            let is_old = answer.status().is_success() && shown < index;
+            assert!(!is_old, "{shown} is shown long after {index} was written");
+        }
+        site.cluster.wait_ready(follower).await;
+    }
     compare::digests(&site.cluster).await.unwrap();
 }

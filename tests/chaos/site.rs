@@ -55,6 +55,26 @@ impl Site {
         &self.shims.iter().find(|(of, _)| *of == id).expect("a known id").1
     }
 
+    /// Starts a replica that joins by itself.
+    pub async fn join(&mut self, id: u64) {
+        let relay = format!("127.0.0.1:{}", free_port());
+        let mut replica = Replica::new(id, self.cluster.dir());
+        self.net.relay(&relay, id, &replica.peer_addr).await;
+        let known = self.cluster.status(self.ids()[0]).await.expect("the first replica runs");
+        let known = known["peers"].as_array().expect("peers").iter();
+        let known: Vec<&str> = known.filter_map(|peer| peer["peer_addr"].as_str()).collect();
+        let (id_text, known) = (id.to_string(), known.join(","));
+        replica.add_args(&["--replica-id", &id_text, "--join", &known]);
+        replica.add_args(&["--peer-listen", &replica.peer_addr.clone()]);
+        replica.add_args(&["--advertise-peer", &relay]);
+        replica.add_args(&["--listen", &replica.client_addr.clone()]);
+        replica.add_args(&["--data-dir", &replica.data_dir.display().to_string()]);
+        replica.add_args(&["--events-kept", "200000"]);
+        self.cluster.replicas.push(replica);
+        self.put_under(id);
+        self.cluster.replica(id).start();
+    }
+
     /// All ids.
     pub fn ids(&self) -> Vec<u64> {
         self.cluster.replicas.iter().map(|replica| replica.id).collect()

@@ -1,5 +1,5 @@
-//! One trial: clients at work, a fault done to the replicas some times, everything healed, and the
-//! judgement.
+//! One trial: clients at work, a fault done to the replicas some times, the membership changed in
+//! the middle of each, everything healed, and the judgement.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
     history::Op,
     inject,
     load::{self, Load},
+    members,
     plan::Dice,
     site::Site,
     verdict::{self, Verdict},
@@ -32,6 +33,8 @@ pub struct Plan {
     pub lasting: Duration,
     /// Decides everything that is left to chance.
     pub seed: u64,
+    /// Replicas of the site.
+    pub replicas: u64,
 }
 
 /// What a trial came to.
@@ -58,6 +61,7 @@ pub async fn run(site: &mut Site, plan: Plan) -> Trial {
         sleep(plan.lasting).await;
         inject::confirm(site, plan.fault, &injury).await;
         is_served(site, &load, plan, "during the fault").await;
+        members::change(site, &mut dice).await;
         recoveries.extend(load.history.first_acknowledged_after(moment));
         inject::heal(site, injury).await;
     }
@@ -80,7 +84,7 @@ pub async fn test(fault: Fault, replicas: u64, rounds: u32) {
     load::prepare(&site.cluster).await;
     let seed = 1 + fault as u64;
     let lasting = Duration::from_millis(800);
-    let trial = run(&mut site, Plan { fault, rounds, lasting, seed }).await;
+    let trial = run(&mut site, Plan { fault, rounds, lasting, seed, replicas }).await;
     let summary = verdict::summary(&trial.verdict);
     println!("{} with seed {seed}: {summary}", fault.name());
     println!("first acknowledgement after {:?} ms", millis(&trial.recoveries));
@@ -96,6 +100,6 @@ pub fn millis(nanos: &[u64]) -> Vec<u64> {
 }
 
 /// Ids and base URLs of all replicas.
-fn urls(site: &Site) -> Vec<(u64, String)> {
+pub fn urls(site: &Site) -> Vec<(u64, String)> {
     site.cluster.replicas.iter().map(|replica| (replica.id, replica.url())).collect()
 }
