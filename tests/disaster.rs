@@ -269,11 +269,23 @@ async fn a_disk_is_looked_at_as_the_guide_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_taken_under_load_is_the_state_at_its_revision() {
-    // Snapshots are frequent, so that the backup holds a past as well.
-    let mut cluster = Cluster::start(3, &["--snapshot-entries-max", "300"]).await;
+    // There is a snapshot, so the backup does not begin with nothing, and the next one is far away,
+    // so it holds a past as well.
+    let mut cluster = Cluster::start(3, &["--snapshot-entries-max", "1000"]).await;
     writers::prepare(&cluster.url(1)).await;
     let load = Writers::start(8, &cluster.urls());
     load.wait_for(700, PATIENCE).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = cluster.status(2).await.unwrap();
+        let at = |name: &str| status[name].as_u64().unwrap();
+        let behind = at("applied_index") - at("snapshot_index");
+        if at("snapshot_index") > 0 && (50..400).contains(&behind) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no snapshot with a few entries behind it: {status}");
+        sleep(Duration::from_millis(10)).await;
+    }
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("load.qback");
     let file = file.to_str().unwrap();

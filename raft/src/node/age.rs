@@ -47,11 +47,13 @@ impl Contact {
     }
 
     /// When a message showed the truth that was sent after a moment, by somebody whom a quorum
-    /// had confirmed some milliseconds before; `None` if that cannot be told.
+    /// had confirmed some milliseconds before; `None` if that cannot be told, or was before this
+    /// process began.
     pub(crate) fn shown_at(&self, moment: Option<u64>, confirmed_ms: u64) -> Option<Instant> {
         let since = moment?.checked_sub(self.nonce).filter(|since| since >> MOMENT_BITS == 0)?;
         let at = self.began.checked_add(Duration::from_millis(since))?;
-        at.checked_sub(Duration::from_millis(confirmed_ms))
+        let shown = at.checked_sub(Duration::from_millis(confirmed_ms))?;
+        (shown >= self.began).then_some(shown)
     }
 
     /// At a moment, the leader had committed up to an index.
