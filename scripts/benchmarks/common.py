@@ -77,10 +77,12 @@ def prepare_proxies(url):
     call("POST", f"{url}/api/v3/clusters/meta/bench", {"node_number": 64}, json_type)
 
 
-def percentiles(values):
+def percentiles(values, shares=(50, 99), digits=1):
+    """Nearest ranks, and the greatest; of few values the 99th percentile is the greatest."""
     ordered = sorted(values)
     rank = lambda share: ordered[max(0, -(-len(ordered) * share // 100) - 1)]
-    return {"p50": round(rank(50), 1), "p99": round(rank(99), 1)}
+    shown = {f"p{share}": rank(share) for share in shares} | {"max": ordered[-1]}
+    return {key: round(value, digits) for key, value in shown.items()}
 
 
 def leader_of(url):

@@ -10,11 +10,12 @@ import time
 import urllib.error
 import urllib.request
 
-from .common import asked, built_replica, conditions, start_replicas, wait
+from .common import asked, built_replica, conditions, percentiles, start_replicas, wait
 
 # A write that is not answered by then is sent again, under the same request id.
 ATTEMPT_S = 5
 PAUSE_S = 0.005
+SHARES = (50, 90, 99)
 
 
 def failover(options, work, processes):
@@ -37,8 +38,8 @@ def failover(options, work, processes):
     return {
         "what": "failover",
         "conditions": under,
-        "leader_ms": spread([row["leader"] for row in rows]),
-        "first_write_ms": spread([row["write"] for row in rows]),
+        "leader_ms": percentiles([row["leader"] for row in rows], SHARES, 0),
+        "first_write_ms": percentiles([row["write"] for row in rows], SHARES, 0),
         "campaigns_most": max(row["terms"] for row in rows),
     }
 
@@ -126,13 +127,6 @@ def applied(url):
     return found["applied_index"] if found else url
 
 
-def spread(values):
-    ordered = sorted(values)
-    rank = lambda share: ordered[max(0, -(-len(ordered) * share // 100) - 1)]
-    shown = {"p50": rank(50), "p90": rank(90), "p99": rank(99), "max": ordered[-1]}
-    return {key: round(value) for key, value in shown.items()}
-
-
 def show_failover(figures):
     under, out = figures["conditions"], sys.stderr
     print(
@@ -143,6 +137,6 @@ def show_failover(figures):
     )
     print("milliseconds after the kill     p50    p90    p99    max", file=out)
     for name, key in (("a new leader", "leader_ms"), ("first acknowledged write", "first_write_ms")):
-        cells = "".join(f"{figures[key][share]:7}" for share in ("p50", "p90", "p99", "max"))
+        cells = "".join(f"{figures[key][share]:7.0f}" for share in ("p50", "p90", "p99", "max"))
         print(f"{name:28}{cells}", file=out)
     print(f"terms gone through by one election, at most: {figures['campaigns_most']}", file=out)

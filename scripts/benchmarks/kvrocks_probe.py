@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from .common import asked, call, conditions, in_work_dir, leader_of, processor_s, resident_mib, start_replicas, wait
+from .common import asked, call, conditions, in_work_dir, leader_of, percentiles, processor_s, resident_mib, start_replicas, wait
 
 METRIC = "quorate_kvrocks_probe_cycle_seconds"
 
@@ -130,13 +130,9 @@ def totals(url):
 
 
 def summary(seconds):
-    """Nearest ranks; with few cycles the 99th percentile is the slowest."""
-    ordered = sorted(seconds)
-    if not ordered:
+    if not seconds:
         raise SystemExit("bench: no cycle ended; measure for longer than an interval")
-    rank = lambda share: ordered[max(0, -(-len(ordered) * share // 100) - 1)]
-    shown = {"p50": rank(50), "p99": rank(99), "max": ordered[-1]}
-    return {"count": len(ordered), **{key: round(1000 * value, 1) for key, value in shown.items()}}
+    return {"count": len(seconds), **percentiles([1000 * value for value in seconds])}
 
 
 def probe_conditions(options, quorate):
