@@ -8,15 +8,22 @@
 //! - `recover`: founds a new cluster from what a lost one left.
 //! - `secrets`: makes keys that seal secrets.
 //! - `config`: explains a configuration.
+//! - `completion`: what makes a shell complete the words.
+//!
+//! Data goes to standard output and everything else to standard error; [`exit`] has the exit codes.
 
 mod access;
 mod audit;
 mod backup;
 mod check;
 mod client;
+mod completion;
+mod consent;
 mod ctl;
 mod dev;
 mod events;
+mod examples;
+pub mod exit;
 mod feature_level;
 mod gateway;
 mod gauges;
@@ -33,7 +40,9 @@ mod token;
 
 use std::{error::Error, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::exit::Exit;
 
 /// What a command comes to.
 type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
@@ -64,6 +73,14 @@ enum Verb {
     Secrets(secrets::Arguments),
     /// Explain a configuration.
     Config(check::Arguments),
+    /// Print what makes a shell complete the words of this program.
+    Completion(completion::Arguments),
+}
+
+/// The whole command line, with an example for every verb.
+#[must_use]
+pub fn command() -> Command {
+    examples::add(Cli::command().after_help(Exit::help()))
 }
 
 /// Parses the command line and carries it out.
@@ -71,7 +88,7 @@ enum Verb {
 /// # Errors
 /// Whatever the command could not do, for people.
 pub async fn run() -> Outcome {
-    let matches = Cli::command().get_matches();
+    let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Verb::Serve(arguments) => serve::run(&arguments, innermost(&matches)).await,
@@ -82,6 +99,7 @@ pub async fn run() -> Outcome {
         Verb::Recover(arguments) => recover::run(&arguments),
         Verb::Secrets(arguments) => secrets::run(&arguments),
         Verb::Config(arguments) => check::run(&arguments, innermost(&matches)),
+        Verb::Completion(arguments) => completion::run(&arguments),
     }
 }
 
@@ -99,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

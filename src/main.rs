@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
                 cause = error.source();
             }
             cli::output::complain(&message);
-            ExitCode::FAILURE
+            cli::exit::Exit::of(&*error).into()
         }
     }
 }

@@ -174,7 +174,7 @@ async fn hosts_are_added_changed_filled_cleaned_and_removed() {
 }
 
 async fn clean_and_remove(site: &Site, ctl: &Ctl, id: &str) {
-    let yes = "; say --yes if that is meant";
+    let yes = "; there is no terminal to ask at, say --yes if that is meant";
     for (verb, text) in [
         ("clean", "every free cluster of host compute1 will be deleted"),
         ("reset", "every container of the pool on host compute1 will be removed"),
@@ -307,7 +307,7 @@ async fn apply_and_list(site: &Site, ctl: &Ctl, first: &str, second: &str) {
 }
 
 async fn release(site: &Site, ctl: &Ctl, first: &str) {
-    let yes = "; say --yes if that is meant";
+    let yes = "; there is no terminal to ask at, say --yes if that is meant";
     let text = format!("cluster {first} and everything in it will be gone{yes}");
     ctl.fails(&format!("clusters release {first}"), &text).await;
     ctl.fails(&format!("clusters delete {first} --force"), &text).await;
@@ -455,7 +455,7 @@ async fn templates_come_from_files_and_standard_input() {
         assert!(said.code == 1 && said.err.starts_with(expected), "{input}: {said:?}");
         assert_eq!(said.out, "", "{input}");
     }
-    let text = "no cluster web/2 will be made any more; say --yes if that is meant";
+    let text = "no cluster web/2 will be made any more; there is no terminal to ask at, say --yes if that is meant";
     ctl.fails("templates remove --plugin web --size 2", text).await;
     let remove = "templates remove --plugin web --size 2 --yes";
     ctl.says(remove, "template web/2 is removed.").await;
@@ -505,5 +505,5 @@ async fn settings_statistics_and_health_are_shown() {
     let nobody = Ctl { endpoints: format!("http://127.0.0.1:{}", free_port()) };
     let said = tokio::time::timeout(Duration::from_secs(20), nobody.run("hosts list")).await;
     let said = said.unwrap();
-    assert!(said.code == 1 && said.err.contains("did not answer"), "{said:?}");
+    assert!(said.code == 4 && said.err.contains("did not answer"), "{said:?}");
 }

@@ -190,7 +190,7 @@ async fn an_etcd_export_is_taken_over_and_goes_back() {
     let back = tempfile::NamedTempFile::new().unwrap();
     let back = back.path().display();
     ctl.says(&format!("export {back} --format etcd"), "4 keys exported.").await;
-    ctl.says("delete cluster live -n shop", "delete cluster: live successfully.").await;
+    ctl.says("delete cluster live -n shop --yes", "delete cluster: live successfully.").await;
     let said = ctl.run(&format!("load {back}")).await;
     assert!(said.code == 0 && said.out.contains("cluster/live  loaded"), "{said:?}");
     let again = site.cluster.ask(1, "/api/v1/namespaces/shop/clusters/live").await.unwrap();
@@ -219,7 +219,7 @@ async fn a_running_controller_is_read_over_its_interface() {
     assert!(said.code == 0 && said.out.matches(" present").count() == 3, "{said:?}");
     let dead = format!("http://127.0.0.1:{}", free_port());
     let said = ctl.run(&format!("load --from-url {dead}")).await;
-    assert!(said.err.contains("did not answer") && said.code == 1, "{said:?}");
+    assert!(said.err.contains("did not answer") && said.code == 4, "{said:?}");
 }
 
 async fn site() -> (Site, Ctl, Vec<String>) {
@@ -262,9 +262,9 @@ async fn the_verbs_of_the_original_say_what_they_said() {
     let listed = ctl.json("list nodes -n shop -c orders --shard 2").await;
     assert_eq!(listed.as_array().unwrap().len(), 3);
     let added = listed[2]["id"].as_str().unwrap();
-    let line = format!("delete node {added} -n shop -c orders -s 2");
+    let line = format!("delete node {added} -n shop -c orders -s 2 --yes");
     ctl.says(&line, &format!("delete node: {added} successfully.")).await;
-    ctl.says("delete shard 2 -n shop -c orders", "delete shard 2 successfully.").await;
+    ctl.says("delete shard 2 -n shop -c orders --yes", "delete shard 2 successfully.").await;
 
     let migrated = "migrate slot[5-10] task is submitted successfully.";
     let line = "migrate slot 5-10 --target 1 -n shop -c orders --slot-only";
@@ -281,11 +281,11 @@ async fn the_verbs_of_the_original_say_what_they_said() {
     let failovers = ctl.json("failovers -n shop -c orders").await;
     assert_eq!(failovers[0]["old_master_id"], old.as_str());
 
-    ctl.says("delete cluster orders -n shop", "delete cluster: orders successfully.").await;
+    ctl.says("delete cluster orders -n shop --yes", "delete cluster: orders successfully.").await;
     let line = format!("import cluster again -n shop --nodes {}", nodes[0]);
     ctl.says(&line, "import cluster: again successfully.").await;
-    ctl.says("delete cluster again -n shop", "delete cluster: again successfully.").await;
-    ctl.says("delete namespace shop", "delete namespace: shop successfully.").await;
+    ctl.says("delete cluster again -n shop --yes", "delete cluster: again successfully.").await;
+    ctl.says("delete namespace shop --yes", "delete namespace: shop successfully.").await;
 }
 
 /// Waits until every node of a cluster has its version, so that it can answer for its role.
@@ -315,14 +315,14 @@ async fn what_goes_wrong_is_told_in_one_line_and_fails() {
     ctl.fails("raft add turtle", "unsupported resource type turtle").await;
     ctl.fails("create namespace n", "already exists").await;
     ctl.fails("get cluster c -n n", "cluster: not found").await;
-    ctl.fails("delete namespace zz", "not found").await;
-    ctl.fails("raft remove peer 9", "peer not exists").await;
+    ctl.fails("delete namespace zz --yes", "not found").await;
+    ctl.fails("raft remove peer 9 --yes", "peer not exists").await;
     let line = format!("create cluster c -n n --nodes {} -r -1", nodes[0]);
     ctl.fails(&line, "replicas should NOT be less than 0").await;
     let dead = Ctl { endpoints: format!("127.0.0.1:{}", free_port()) };
     let said = dead.run("list namespaces").await;
     assert!(said.err.starts_with("error: http://127.0.0.1:"), "{said:?}");
-    assert!(said.err.contains("did not answer") && said.code == 1, "{said:?}");
+    assert!(said.err.contains("did not answer") && said.code == 4, "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -259,7 +259,7 @@ async fn with_tls_and_tokens_every_family_is_served_and_strangers_are_not() {
         "a reader may not see who did what"
     );
 
-    said(&ctl(&pki, &url, ADMIN_TOKEN, &["token", "revoke", id]));
+    said(&ctl(&pki, &url, ADMIN_TOKEN, &["token", "revoke", id, "--yes"]));
     for url in [&url, &other] {
         until(&cluster, "a revoked token is taken", || async {
             ask(&http, url, "GET /api/v1/namespaces", Some(&operate)).await.0.as_u16() == 401

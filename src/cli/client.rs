@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     broker::engine::{Role, Status},
-    client::https::Http,
+    client::https::{Http, HttpError},
 };
 
 /// Time for one answer.
@@ -74,6 +74,9 @@ pub(super) enum ClientError {
     /// No answer.
     #[error("{endpoint} did not answer: {reason}")]
     Unreachable { endpoint: String, reason: String },
+    /// No answer to a change that was sent.
+    #[error("{endpoint} did not answer: {reason}; the change may have happened")]
+    Lost { endpoint: String, reason: String },
     /// An answer that says no.
     #[error("{endpoint} refused: {status}: {message}")]
     Refused {
@@ -82,6 +85,8 @@ pub(super) enum ClientError {
         message: String,
         /// Whether the replica says that it took nothing and that later may be better.
         is_for_later: bool,
+        /// Whether it was a change whose outcome the replica does not know.
+        is_in_doubt: bool,
     },
     /// An answer that cannot be read.
     #[error("{endpoint} answered something else")]
@@ -187,6 +192,7 @@ async fn exchange(
         |reason: String| ClientError::Unreachable { endpoint: endpoint.to_owned(), reason };
     let content = body.map(serde_json::to_vec).transpose();
     let content = content.map_err(|error| unreachable(error.to_string()))?;
+    let is_change = method != Method::GET;
     let mut sent = hyper::Request::builder().method(method).uri(format!("{endpoint}{path}"));
     for (name, value) in headers {
         sent = sent.header(*name, *value);
@@ -200,7 +206,14 @@ async fn exchange(
     let sent = sent.body(Full::new(Bytes::from(content.unwrap_or_default())));
     let sent = sent.map_err(|error| unreachable(error.to_string()))?;
     let answered = access().http.send(sent, patience, ANSWER_BYTES_MAX).await;
-    accept(endpoint, &answered.map_err(|error| unreachable(error.to_string()))?)
+    let answered = answered.map_err(|error| match error {
+        HttpError::Unsent(reason) => unreachable(reason),
+        error if is_change => {
+            ClientError::Lost { endpoint: endpoint.to_owned(), reason: error.to_string() }
+        }
+        error => unreachable(error.to_string()),
+    })?;
+    accept(endpoint, &answered, is_change)
 }
 
 /// The bytes of an answer that says yes, as they come.
@@ -224,11 +237,15 @@ pub(super) async fn download(
     while let (Some(Ok(chunk)), true) = (chunks.next().await, body.len() < REFUSAL_BYTES_MAX) {
         body.extend_from_slice(&chunk);
     }
-    let refused = accept(endpoint, &Response::from_parts(head, Bytes::from(body)));
+    let refused = accept(endpoint, &Response::from_parts(head, Bytes::from(body)), false);
     Err(refused.err().unwrap_or_else(|| unreachable("it said no without a reason".to_owned())))
 }
 
-fn accept(endpoint: &str, response: &Response<Bytes>) -> Result<String, ClientError> {
+fn accept(
+    endpoint: &str,
+    response: &Response<Bytes>,
+    is_change: bool,
+) -> Result<String, ClientError> {
     let text = String::from_utf8_lossy(response.body()).into_owned();
     let status = response.status();
     if status.is_success() {
@@ -237,7 +254,9 @@ fn accept(endpoint: &str, response: &Response<Bytes>) -> Result<String, ClientEr
     let is_for_later = response.headers().contains_key(RETRY_AFTER);
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let message = told(&body).unwrap_or(text);
-    Err(ClientError::Refused { endpoint: endpoint.to_owned(), status, message, is_for_later })
+    let is_in_doubt = is_change && status == StatusCode::GATEWAY_TIMEOUT;
+    let endpoint = endpoint.to_owned();
+    Err(ClientError::Refused { endpoint, status, message, is_for_later, is_in_doubt })
 }
 
 /// What an answer that says no says to people: every family has an envelope of its own.

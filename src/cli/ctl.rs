@@ -21,6 +21,7 @@ pub(super) struct Arguments {
     #[arg(
         short = 'H',
         long,
+        visible_alias = "endpoints",
         alias = "host",
         global = true,
         env = "QUORATE_ENDPOINT",
@@ -110,10 +111,10 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
         .collect();
     match &arguments.verb {
         Verb::Status => show_status(&endpoints, arguments.output).await,
-        Verb::Alive => alive(&endpoints).await,
+        Verb::Alive => alive(&endpoints, arguments.output).await,
         Verb::Settings { verb } => settings(&endpoints, verb, arguments.output).await,
-        Verb::TransferLeader { to } => transfer_leader(&endpoints, *to).await,
-        Verb::Snapshot => snapshot(&endpoints).await,
+        Verb::TransferLeader { to } => transfer_leader(&endpoints, *to, arguments.output).await,
+        Verb::Snapshot => snapshot(&endpoints, arguments.output).await,
         Verb::Token(verb) => token::run(verb, &endpoints, arguments.output).await,
         Verb::Secrets(verb) => secrets::ask(verb, endpoints, arguments.output).await,
         Verb::Audit(verb) => audit::run(verb, &endpoints, arguments.output).await,
@@ -126,10 +127,10 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-async fn alive(endpoints: &[String]) -> Outcome {
+async fn alive(endpoints: &[String], shape: Shape) -> Outcome {
     let endpoint = endpoints.first().map_or("", String::as_str);
     client::check_alive(endpoint).await?;
-    output::say("alive");
+    report(shape, &json!({ "endpoint": endpoint, "is_alive": true }), "alive")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -273,22 +274,32 @@ pub(super) fn parse_pair(pair: &str) -> Result<(String, Value), String> {
     Ok((name.trim().replace('-', "_"), value))
 }
 
-async fn transfer_leader(endpoints: &[String], to: Option<u64>) -> Outcome {
+async fn transfer_leader(endpoints: &[String], to: Option<u64>, shape: Shape) -> Outcome {
     let (endpoint, status) = any(endpoints).await?;
     let leader = status.leader_url().unwrap_or(&endpoint);
     let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
     let path = "/quorate/v1/leader/transfer";
     let answer: Value = client::call(leader, Method::POST, path, Some(&body)).await?;
-    output::say(&format!("replica {} leads now", answer["leader"]));
+    report(shape, &answer, &format!("replica {} leads now", answer["leader"]))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn snapshot(endpoints: &[String]) -> Outcome {
+async fn snapshot(endpoints: &[String], shape: Shape) -> Outcome {
     let (endpoint, status) = any(endpoints).await?;
     let answer: Value = client::call(&endpoint, Method::POST, "/quorate/v1/snapshot", None).await?;
     let (id, index) = (status.status.replica_id, &answer["index"]);
-    output::say(&format!("replica {id} has a snapshot up to index {index}"));
+    let data = json!({ "replica": id, "index": index });
+    report(shape, &data, &format!("replica {id} has a snapshot up to index {index}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what something came to: a line for people, the data for programs.
+fn report(shape: Shape, data: &Value, line: &str) -> serde_json::Result<()> {
+    match shape {
+        Shape::Json => output::say_json(data)?,
+        Shape::Table => output::say(line),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ pub(super) async fn run(arguments: &Arguments, endpoints: &[String], shape: Shap
 /// Whether another replica, or the same one later, may answer.
 fn is_passing(error: &ClientError) -> bool {
     match error {
-        ClientError::Unreachable { .. } | ClientError::Strange { .. } => true,
+        ClientError::Unreachable { .. }
+        | ClientError::Lost { .. }
+        | ClientError::Strange { .. } => true,
         ClientError::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Outcome, output, serve::Signals};
+use super::{Outcome, exit::Exit, output, serve::Signals};
 use crate::{
     config::layer::LogFormat,
     gateway::{Endpoint, Gateway, Settings},
@@ -124,7 +124,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
     tokio::spawn(async move {
         signals.next().await;
         output::complain("quorate: stopped at once by a second signal");
-        process::exit(130);
+        process::exit(Exit::Interrupted.code().into());
     });
     stop(arguments, &server, &desk).await;
     Ok(ExitCode::SUCCESS)

@@ -25,10 +25,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::load::NotAllTaken;
 use self::scope::Scope;
 use super::{
     Outcome,
+    consent::Consent,
     ctl::Shape,
+    exit::Exit,
     output,
     session::{self, Done, Session},
 };
@@ -98,7 +101,7 @@ pub(super) async fn run(arguments: &Arguments, endpoints: Vec<String>, shape: Sh
         return Ok(ExitCode::SUCCESS);
     };
     output::complain(&format!("error: {error}"));
-    Ok(error.downcast_ref::<load::NotAllTaken>().map_or(ExitCode::FAILURE, load::NotAllTaken::code))
+    Ok(Exit::of(&*error).into())
 }
 
 async fn carry_out(verb: &Verb, session: &Session, scope: &Scope) -> Done {

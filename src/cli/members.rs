@@ -1,7 +1,6 @@
 //! `quorate ctl members`: who belongs to the cluster, and how that changes.
 
 use std::{
-    io::{self, BufRead, IsTerminal},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     Outcome, client,
+    consent::Consent,
     ctl::{self, Shape},
     output,
 };
@@ -64,9 +64,8 @@ enum Verb {
     Remove {
         /// The member.
         id: u64,
-        /// Do not ask.
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Put a new replica, or another member, in the place of a member, usually a dead one.
     Replace {
@@ -83,9 +82,8 @@ enum Verb {
         /// Wait that many seconds for the vote of the new one.
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
-        /// Do not ask.
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Say where a member is now; the others need no restart.
     Update {
@@ -114,14 +112,14 @@ pub(super) async fn run(arguments: &Arguments, endpoints: &[String], shape: Shap
             session.change(Method::POST, &format!("{PATH}/{id}/promote"), None).await?;
             session.report(*id, &format!("replica {id} has its vote"))
         }
-        Verb::Remove { id, yes } => {
-            confirm(*yes, &format!("Remove replica {id} for ever?"))?;
+        Verb::Remove { id, consent } => {
+            consent.to(&format!("replica {id} will be removed for ever"))?;
             session.change(Method::DELETE, &format!("{PATH}/{id}"), None).await?;
             session.report(*id, &format!("replica {id} is removed"))
         }
-        Verb::Replace { id, by, new_id, place, wait, yes } => {
+        Verb::Replace { id, by, new_id, place, wait, consent } => {
             let body = successor(*by, *new_id, place)?;
-            confirm(*yes, &format!("Replace replica {id}, which leaves for ever?"))?;
+            consent.to(&format!("replica {id} will leave for ever"))?;
             let path = format!("{PATH}/{id}/replace");
             let next = session.change(Method::POST, &path, Some(body)).await?;
             let line = match by {
@@ -158,23 +156,6 @@ fn successor(by: Option<u64>, id: Option<u64>, place: &Place) -> Result<Value, S
     set(&mut body, "client_url", place.client_url.clone().map(Value::from));
     set(&mut body, "id", id.map(Value::from));
     Ok(body)
-}
-
-/// Asks whoever sits at the terminal; nobody there means no.
-fn confirm(is_certain: bool, question: &str) -> Result<(), String> {
-    if is_certain {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() {
-        return Err("this cannot be undone; say --yes".to_owned());
-    }
-    output::complain(&format!("{question} [y/N]"));
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(|error| error.to_string())?;
-    match line.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err("nothing changed".to_owned()),
-    }
 }
 
 /// A replica that is asked, and how it is told.

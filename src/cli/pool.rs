@@ -19,7 +19,9 @@ use clap::{Args, Subcommand};
 
 use super::{
     Outcome,
+    consent::Consent,
     ctl::Shape,
+    exit::Exit,
     output,
     session::{self, Done, Session},
 };
@@ -58,28 +60,13 @@ enum Verb {
     Health,
 }
 
-/// Consent to something that cannot be undone.
-#[derive(Debug, Args)]
-struct Consent {
-    /// Do it; without this it is only refused.
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Consent {
-    /// Refuses what nobody has said yes to.
-    fn to(&self, what: &str) -> Result<(), String> {
-        if self.yes { Ok(()) } else { Err(format!("{what}; say --yes if that is meant")) }
-    }
-}
-
 pub(super) async fn run(arguments: &Arguments, endpoints: Vec<String>, shape: Shape) -> Outcome {
     let session = Session::new(endpoints, shape);
     let Err(error) = carry_out(&arguments.verb, &session).await else {
         return Ok(ExitCode::SUCCESS);
     };
     output::complain(&format!("error: {error}"));
-    Ok(ExitCode::FAILURE)
+    Ok(Exit::of(&*error).into())
 }
 
 async fn carry_out(verb: &Verb, session: &Session) -> Done {

@@ -4,11 +4,7 @@
 //! clocks that are ahead of whatever the lost one can have shown. `docs/operations.md` has the
 //! procedures around it.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use quorate_raft::{
@@ -16,7 +12,7 @@ use quorate_raft::{
     offline::{Archive, Founded, Founding, Jump, OfflineDisk, found_disk, found_in_place},
 };
 
-use super::{Outcome, output};
+use super::{Outcome, consent::Consent, output};
 use crate::{
     clock, config,
     domain::{
@@ -75,9 +71,8 @@ struct ForceNewCluster {
     /// The replica as it will be configured, if that changes: ID=HOST:PORT[/CLIENT-URL].
     #[arg(long, value_parser = peer)]
     peer: Option<PeerConfig>,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     clocks: Clocks,
 }
@@ -128,14 +123,11 @@ fn force_new_cluster(arguments: &ForceNewCluster) -> Outcome {
         Some(peer) => peer.clone(),
         None => own_peer(data_dir)?,
     };
-    let question = format!(
-        "The cluster that {} belongs to ends here: what its other replicas have and this disk has \
-         not is given up, and they must never run again. Go on? [y/N] ",
+    arguments.consent.to(&format!(
+        "the cluster that {} belongs to ends here: what its other replicas have and this disk has \
+         not is given up, and they must never run again",
         data_dir.display()
-    );
-    if !arguments.yes && !is_agreed(&question)? {
-        return Err("not confirmed; nothing was changed".into());
-    }
+    ))?;
     let founding = Founding {
         data_dir: data_dir.clone(),
         cluster_token: arguments.cluster_token.clone(),
@@ -171,18 +163,6 @@ fn recover(clocks: Clocks, secrets: &mut Secrets) -> impl FnOnce(&mut Replica, &
         let adopts_kvrocks = clocks.adopt_kvrocks;
         replica.0.recover(Recovery { from: jump.from, to: jump.to, adopts_kvrocks });
     }
-}
-
-fn is_agreed(question: &str) -> io::Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    let mut terminal = io::stderr().lock();
-    write!(terminal, "{question}")?;
-    terminal.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn say(founded: &Founded, data_dir: &std::path::Path, secrets: &Secrets) {

@@ -17,7 +17,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Outcome, gauges, output};
+use super::{Outcome, exit::Exit, gauges, output};
 use crate::{
     api::{
         self, Guard,
@@ -118,7 +118,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     tokio::spawn(async move {
         signals.next().await;
         output::complain("quorate: stopped at once by a second signal");
-        process::exit(130);
+        process::exit(Exit::Interrupted.code().into());
     });
     tokio::select! {
         message = broker.fatal() => exit_after_failure(&message),
@@ -130,7 +130,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
 fn exit_after_failure(reason: &str) -> ! {
     tracing::error!(reason, "the replica cannot go on");
     output::complain(&format!("quorate: {reason}"));
-    process::exit(1);
+    process::exit(Exit::Failed.code().into());
 }
 
 async fn bind_all(config: &Config) -> io::Result<Vec<TcpListener>> {

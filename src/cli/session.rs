@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     client::{self, ClientError, Request},
     ctl::Shape,
+    exit::Exit,
     output,
 };
 use crate::clock;
@@ -32,6 +33,8 @@ pub(super) enum SessionError {
         status: u16,
         /// The replica's text.
         message: String,
+        /// Whether it was a change whose outcome the replica does not know.
+        is_in_doubt: bool,
     },
     /// No replica could be asked.
     #[error(transparent)]
@@ -153,16 +156,23 @@ impl Session {
                 ClientError::Refused { status, is_for_later, .. } => {
                     !is_for_later && status.as_u16() != 504
                 }
-                ClientError::Unreachable { .. } | ClientError::Strange { .. } => false,
+                ClientError::Unreachable { .. }
+                | ClientError::Lost { .. }
+                | ClientError::Strange { .. } => false,
             };
-            last = Some(error);
+            // Whoever was asked before may have carried it out; that nobody else can be reached
+            // does not change it.
+            let is_in_doubt = |error: &ClientError| Exit::of(error) == Exit::Unknown;
+            if !last.as_ref().is_some_and(is_in_doubt) || is_final || is_in_doubt(&error) {
+                last = Some(error);
+            }
             if is_final {
                 break;
             }
         }
         Err(match last {
-            Some(ClientError::Refused { status, message, .. }) => {
-                SessionError::Refused { status: status.as_u16(), message }
+            Some(ClientError::Refused { status, message, is_in_doubt, .. }) => {
+                SessionError::Refused { status: status.as_u16(), message, is_in_doubt }
             }
             Some(error) => error.into(),
             None => {

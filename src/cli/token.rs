@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Outcome,
-    client::{self},
+    Outcome, client,
+    consent::Consent,
     ctl::{self, Shape},
     output,
 };
@@ -41,6 +41,8 @@ pub(super) enum Verb {
     Revoke {
         /// Its id, as listed.
         id: String,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -84,15 +86,19 @@ pub(super) async fn run(verb: &Verb, endpoints: &[String], shape: Shape) -> Outc
                 Shape::Table => output::say_table(&table(&found["tokens"])),
             }
         }
-        Verb::Revoke { id } => {
+        Verb::Revoke { id, consent } => {
             if !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(
                     format!("{id} is no id of a token; see `quorate ctl token list`").into()
                 );
             }
+            consent.to(&format!("whoever uses token {id} will be refused"))?;
             let path = format!("{TOKENS}/{id}");
             let _: Value = client::call(&endpoint, Method::DELETE, &path, None).await?;
-            output::say(&format!("token {id} is revoked"));
+            match shape {
+                Shape::Json => output::say_json(&json!({ "id": id }))?,
+                Shape::Table => output::say(&format!("token {id} is revoked")),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

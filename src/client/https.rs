@@ -21,7 +21,7 @@ use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
 use hyper::{Request, Response, Uri, body::Incoming, http::response::Parts};
 use hyper_util::{
     client::legacy::{
-        Client,
+        self, Client,
         connect::{Connected, Connection},
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -43,7 +43,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No connection, or it broke.
+    /// No connection: the request was not sent.
+    #[error("{0}")]
+    Unsent(String),
+    /// The connection broke.
     #[error("{0}")]
     Broken(String),
     /// The time is over.
@@ -81,7 +84,7 @@ impl Http {
         bytes_max: usize,
     ) -> Result<Response<Bytes>, HttpError> {
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| deepest(&error))?;
+            let response = self.client.request(request).await.map_err(|error| failed(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, bytes_max).collect().await;
             let body = body.map_err(|error| match error.is::<LengthLimitError>() {
@@ -105,7 +108,7 @@ impl Http {
     ) -> Result<(Parts, BoxStream<'static, io::Result<Bytes>>), HttpError> {
         let answered = timeout(patience, self.client.request(request)).await;
         let response = answered.map_err(|_| HttpError::Late(patience))?;
-        let (head, body) = response.map_err(|error| deepest(&error))?.into_parts();
+        let (head, body) = response.map_err(|error| failed(&error))?.into_parts();
         Ok((head, parts(body, patience)))
     }
 }
@@ -123,6 +126,14 @@ fn parts(body: Incoming, patience: Duration) -> BoxStream<'static, io::Result<By
         }
     };
     Box::pin(stream::unfold(chunks, next))
+}
+
+/// Whether anything was sent matters to whoever asked for a change.
+fn failed(error: &legacy::Error) -> HttpError {
+    match deepest(error) {
+        HttpError::Broken(reason) if error.is_connect() => HttpError::Unsent(reason),
+        other => other,
+    }
 }
 
 fn deepest(error: &(dyn Error + 'static)) -> HttpError {

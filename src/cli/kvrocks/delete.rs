@@ -4,7 +4,7 @@ use clap::Subcommand;
 use reqwest::Method;
 
 use super::{
-    Done, rehearsal,
+    Consent, Done, rehearsal,
     scope::{Scope, namespace_path, segment},
     session::Session,
     unsupported,
@@ -17,11 +17,15 @@ pub(super) enum Resource {
     Namespace {
         /// Name.
         name: String,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// A cluster; its nodes are not touched.
     Cluster {
         /// Name.
         name: String,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// A shard without slots.
     Shard {
@@ -30,11 +34,15 @@ pub(super) enum Resource {
         /// Only tell what would happen.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// A replica.
     Node {
         /// Its id.
         id: String,
+        #[command(flatten)]
+        consent: Consent,
     },
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -42,20 +50,24 @@ pub(super) enum Resource {
 
 pub(super) async fn run(resource: &Resource, session: &Session, scope: &Scope) -> Done {
     let (path, line) = match resource {
-        Resource::Namespace { name } => {
+        Resource::Namespace { name, consent } => {
+            consent.to(&format!("namespace {name} will be deleted"))?;
             (namespace_path(name), format!("delete namespace: {name} successfully."))
         }
-        Resource::Cluster { name } => {
+        Resource::Cluster { name, consent } => {
+            consent.to(&format!("cluster {name} will be forgotten; its nodes go on alone"))?;
             (scope.cluster_named(name)?, format!("delete cluster: {name} successfully."))
         }
-        Resource::Shard { index, dry_run } => {
+        Resource::Shard { index, dry_run, consent } => {
             let (path, index) = scope.shard_or(index.as_deref())?;
             if *dry_run {
                 return rehearsal::run(session, Method::DELETE, &path, None).await;
             }
+            consent.to(&format!("shard {index} will be deleted"))?;
             (path, format!("delete shard {index} successfully."))
         }
-        Resource::Node { id } => {
+        Resource::Node { id, consent } => {
+            consent.to(&format!("node {id} will be taken out of its shard"))?;
             let (shard, _) = scope.shard_or(None)?;
             let path = format!("{shard}/nodes/{}", segment(id));
             (path, format!("delete node: {id} successfully."))

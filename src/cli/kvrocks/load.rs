@@ -8,7 +8,7 @@ pub(super) mod document;
 mod record;
 mod remote;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use reqwest::Method;
@@ -23,8 +23,6 @@ use super::{
 use crate::domain::kvrocks::name;
 
 const LOAD: &str = "/quorate/v1/kvrocks/load";
-/// Exit code when some keys were taken and some were not.
-const PARTIAL: u8 = 3;
 
 /// Arguments of `load`.
 #[derive(Debug, Args)]
@@ -93,7 +91,7 @@ impl Line {
 /// Some keys were not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("{refused} of {total} keys not taken")]
-pub(super) struct NotAllTaken {
+pub(in crate::cli) struct NotAllTaken {
     refused: usize,
     total: usize,
     taken: usize,
@@ -101,8 +99,8 @@ pub(super) struct NotAllTaken {
 
 impl NotAllTaken {
     /// Tells scripts whether anything was taken at all.
-    pub(super) fn code(&self) -> ExitCode {
-        if self.taken == 0 { ExitCode::FAILURE } else { ExitCode::from(PARTIAL) }
+    pub(in crate::cli) const fn is_partly(&self) -> bool {
+        self.taken > 0
     }
 }
 

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Done,
+    Consent, Done,
     session::{Session, cell, row},
     unsupported,
 };
@@ -57,6 +57,8 @@ pub(super) enum Removed {
     Peer {
         /// Its id.
         id: u64,
+        #[command(flatten)]
+        consent: Consent,
     },
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -69,7 +71,8 @@ pub(super) async fn run(verb: &Verb, session: &Session) -> Done {
             json!({ "id": id, "operation": "add", "peer": address }),
             format!("Add node '{id}' with address '{address}' successfully"),
         ),
-        Verb::Remove(Removed::Peer { id }) => {
+        Verb::Remove(Removed::Peer { id, consent }) => {
+            consent.to(&format!("replica {id} will be removed for ever"))?;
             (json!({ "id": id, "operation": "remove" }), format!("Remove node '{id}' successfully"))
         }
         Verb::List(Listed::Other(words))
