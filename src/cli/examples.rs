@@ -96,6 +96,7 @@ all members know  3
 ID  PROGRAM  KNOWS
 1   0.1.0    3",
     ),
+    ("ctl secrets rotate", "\n42 secrets sealed with 2027-01, none left"),
     ("ctl feature-level raise", "\nthe cluster uses feature level 3"),
     ("ctl kvrocks list namespaces", "\nshop"),
     ("ctl kvrocks list clusters", "-n shop\norders"),
@@ -304,12 +305,13 @@ mod tests {
         "recover force-new-cluster",
     ];
     /// Verbs that run, or say how their work went, and show no data.
-    const NO_DATA: [&str; 6] = [
+    const NO_DATA: [&str; 7] = [
         "completion",
         "dev",
         "gateway",
         "recover force-new-cluster",
         "recover from-backup",
+        "secrets generate-key",
         "serve",
     ];
 
