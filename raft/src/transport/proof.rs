@@ -3,7 +3,7 @@
 //! ```text
 //! caller -> "quorate peer 2\r\n", 32 random bytes
 //! callee -> 32 random bytes, HMAC-SHA-256(key, "callee", both random parts)
-//! caller -> HMAC-SHA-256(key, "caller", both random parts)
+//! caller -> HMAC-SHA-256(key, "caller", both random parts), or zeros if it doubts the callee
 //! ```
 //!
 //! Each end proves against bytes the other one has just drawn, so what was overheard on one
@@ -23,6 +23,8 @@ use super::credentials::{Key, is_equal};
 const MAGIC: [u8; 16] = *b"quorate peer 2\r\n";
 const RANDOM_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
+/// What a caller says that doubts the proof it was given; it proves nothing itself.
+const NO_PROOF: [u8; PROOF_BYTES] = [0; PROOF_BYTES];
 /// Time for the other end to prove itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a stranger to read why it is refused.
@@ -44,6 +46,9 @@ pub(crate) enum Doubt {
     /// The other end does not know the token.
     #[error("the other end does not know the cluster token; check that the tokens are equal")]
     Token,
+    /// The caller had no more time, or was ended.
+    #[error("the caller went away before it proved that it knows the cluster token")]
+    GaveUp,
     /// The connection broke or the time ran out.
     #[error("the proof of the cluster token did not arrive: {0}")]
     Broken(#[from] io::Error),
@@ -67,6 +72,9 @@ pub(crate) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     stream.read_exact(&mut answer).await?;
     let (theirs, proof) = answer.split_at(RANDOM_BYTES);
     if !is_equal(&key.mac(&[b"callee", &mine, theirs]), proof) {
+        // Without a word the other end could not tell this from a caller that gave up.
+        stream.write_all(&NO_PROOF).await?;
+        stream.flush().await?;
         return Err(Doubt::Token);
     }
     stream.write_all(&key.mac(&[b"caller", &mine, theirs])).await?;
@@ -113,9 +121,8 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&answer).await?;
     stream.flush().await?;
     let mut proof = [0; PROOF_BYTES];
-    let arrived = stream.read_exact(&mut proof).await;
-    // A caller with another token goes away here, because it doubts this replica's proof.
-    arrived.map_err(|_| Doubt::Token)?;
+    // Callers give up here when they have no more time, so that says nothing about their token.
+    stream.read_exact(&mut proof).await.map_err(|_| Doubt::GaveUp)?;
     let wanted = key.mac(&[b"caller", &theirs, &mine]);
     if is_equal(&wanted, &proof) { Ok(()) } else { Err(Doubt::Token) }
 }
@@ -194,6 +201,22 @@ mod tests {
             tokio::join!(call(&mut caller, &key), answer(&mut callee, &key), overhear(left, right));
         assert!(called.is_ok() && answered.is_ok(), "the line was honest");
         assert!(matches!(replay(&said, &key).await, Err(Doubt::Token)));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_is_not_taken_for_one_with_another_token() {
+        let key = Key::of("a");
+        let (mut here, mut there) = duplex(1024);
+        let giving_up = async {
+            let mut first = [0; MAGIC.len() + RANDOM_BYTES];
+            first[..MAGIC.len()].copy_from_slice(&MAGIC);
+            here.write_all(&first).await.expect("room");
+            let mut answer = [0; RANDOM_BYTES + PROOF_BYTES];
+            here.read_exact(&mut answer).await.expect("an answer");
+            drop(here);
+        };
+        let ((), answered) = tokio::join!(giving_up, answer(&mut there, &key));
+        assert!(matches!(answered, Err(Doubt::GaveUp)), "{answered:?}");
     }
 
     #[tokio::test]

@@ -84,6 +84,10 @@ async fn connection(stream: TcpStream, app: Router, door: Door) {
     let stream = match door.let_in(stream).await {
         Ok(stream) => stream,
         Err(Doubt::Silent) => return,
+        Err(error @ Doubt::GaveUp) => {
+            tracing::debug!(from, %error, "a peer connection ended");
+            return;
+        }
         Err(error) => {
             counter!(PEER_REFUSALS_TOTAL).increment(1);
             tracing::warn!(from, %error, "a peer connection was refused");
