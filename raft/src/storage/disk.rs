@@ -60,7 +60,7 @@ impl Disk {
         create_data_dir(data_dir)?;
         let lock = Arc::new(DirLock::take(data_dir)?);
         let identity = Identity::claim(config)?;
-        Found::check_untouched(data_dir, &identity)?;
+        let seen = Found::check_untouched(data_dir, &identity)?;
         let found = Found::open(data_dir, &identity)?;
         let place = data_dir.display().to_string();
         let kept = Kept::decode(found.snapshot.as_deref()).map_err(|e| refuse(&place, e))?;
@@ -69,7 +69,7 @@ impl Disk {
         let newer = |unknown: LevelUnknown| StartError::Newer(format!("{place}: {unknown}"));
         // Before anything is founded or cleaned.
         state.as_ref().map_or(Ok(()), |state| state.check_level(level_max)).map_err(newer)?;
-        let checked = found.check(kept.newest_position().as_ref())?;
+        let checked = found.check(kept.newest_position().as_ref(), seen)?;
         kept.clean(data_dir)?;
         let is_virgin = checked.is_virgin() && state.is_none();
         let state = state.unwrap_or_else(|| Replicated::new(initial, WindowLimits::default()));

@@ -121,19 +121,24 @@ impl Found {
     /// what was not; and a damage that could have been undone, as a bad cable or a bad controller
     /// can, could not be any more.
     ///
+    /// Returns the end of the log for [`Found::check`]; nothing if the log is new.
+    ///
     /// # Errors
     /// [`StartError::Damaged`].
-    pub(crate) fn check_untouched(data_dir: &Path, identity: &Identity) -> Result<(), StartError> {
+    pub(crate) fn check_untouched(
+        data_dir: &Path,
+        identity: &Identity,
+    ) -> Result<Option<Tail>, StartError> {
         // Whatever is wrong with the mark, or there for the first time, is judged by `open`.
         let is_founded = Mark::open_read_only(data_dir)
             .is_ok_and(|mark| mark.is_some_and(|mark| mark.record().is_founded));
         if !is_founded || !data_dir.join(DB_DIR).join("CURRENT").exists() {
-            return Ok(());
+            return Ok(None);
         }
         let found = Self::open_read_only(data_dir, identity)?;
         let kept = Kept::decode(found.snapshot.as_deref());
         let kept = kept.map_err(|error| refuse(&found.place, error))?;
-        found.verify(kept.newest_position().as_ref()).map(drop)
+        found.verify(kept.newest_position().as_ref()).map(Some)
     }
 
     /// Opens a database and a mark that are there, and changes neither.
@@ -176,21 +181,61 @@ impl Found {
     }
 
     /// Reads the whole log and compares it with everything that says how long it must be.
-    /// `snapshot` is the position of the newest snapshot, which has been read.
+    /// `snapshot` is the position of the newest snapshot, which has been read; `seen` the end of the
+    /// log as [`Found::check_untouched`] has just found it, which need not be read again.
     ///
     /// # Errors
     /// [`StartError::Damaged`].
-    pub(crate) fn check(self, snapshot: Option<&LogId>) -> Result<Checked, StartError> {
-        let tail = self.verify(snapshot)?;
+    pub(crate) fn check(
+        self,
+        snapshot: Option<&LogId>,
+        seen: Option<Tail>,
+    ) -> Result<Checked, StartError> {
+        let tail = match seen {
+            Some(tail) => {
+                self.ends_with(&tail)?;
+                self.judge(&tail, snapshot)?;
+                tail
+            }
+            None => self.verify(snapshot)?,
+        };
         let Self { db, mark, vote, committed, place, .. } = self;
         Ok(Checked { db, mark, tail, vote, committed, place })
     }
 
     /// As [`Found::check`]; returns the end of the log.
     pub(crate) fn verify(&self, snapshot: Option<&LogId>) -> Result<Tail, StartError> {
+        let tail = self.read_tail()?;
+        self.judge(&tail, snapshot)?;
+        Ok(tail)
+    }
+
+    /// Whether opening the database for writing left the end where it was.
+    fn ends_with(&self, tail: &Tail) -> Result<(), StartError> {
+        let begin = self.purged.map_or(0, |purged| purged.index() + 1);
+        let last = tail.last();
+        let mut end = self.purged;
+        let from = last.map_or(begin, |last| last.index());
+        let scanned = self.db.scan(from.max(begin), u64::MAX, |entry, _| {
+            end = Some(entry.log_id);
+            Ok(true)
+        });
+        scanned.map_err(|error| refuse_io(&self.place, error))?;
+        if end.as_ref() == last {
+            return Ok(());
+        }
+        let show = |id: Option<&LogId>| id.map_or("nothing".to_owned(), ToString::to_string);
+        let (before, after) = (show(last), show(end.as_ref()));
+        Err(refuse(
+            &self.place,
+            format!("the log ended with {before}, and with {after} once it was open for writing"),
+        ))
+    }
+
+    /// Compares the end of the log with everything that says how long it must be.
+    fn judge(&self, tail: &Tail, snapshot: Option<&LogId>) -> Result<(), StartError> {
         let place = self.place.as_str();
         self.check_purged(snapshot)?;
-        let tail = self.read_tail()?;
         let last = tail.last();
         let end = last.map_or(0, |last| last.index() + 1);
         let marked_end = self.mark.record().flushed_end;
@@ -223,7 +268,7 @@ impl Found {
                 ));
             }
         }
-        Ok(tail)
+        Ok(())
     }
 
     fn check_purged(&self, snapshot: Option<&LogId>) -> Result<(), StartError> {

@@ -452,7 +452,7 @@ fn open_log(dir: &std::path::Path, snapshot: Option<LogId>) -> LogStore {
     let lock = Arc::new(DirLock::take(dir).expect("free"));
     let identity = Identity::claim(&config).expect("ours");
     let found = Found::open(dir, &identity).expect("opens");
-    let checked = found.check(snapshot.as_ref()).expect("whole");
+    let checked = found.check(snapshot.as_ref(), None).expect("whole");
     let sink = Box::new(checked.db.clone());
     let log = LogStore::start(checked, sink, Fatal::new(), Some(lock)).expect("starts");
     log.shrink_tail(4);
