@@ -21,6 +21,8 @@ pub(crate) mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod golden_test;
+#[cfg(test)]
 mod guards_test;
 pub(crate) mod history;
 pub(crate) mod identity;
