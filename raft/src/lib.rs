@@ -51,8 +51,9 @@ pub use storage::{
 };
 pub use tls::PeerTls;
 
-/// Log filter for the consensus library below this crate, which tells every step it takes.
-pub const LIBRARY_LOG_FILTER: &str = "openraft=warn";
+/// Log filter for the consensus library below this crate, which tells every step it takes, and
+/// every heartbeat that a member who is away does not answer.
+pub const LIBRARY_LOG_FILTER: &str = "openraft=warn,openraft::core::heartbeat=error";
 
 /// Identifies a replica for the whole life of a cluster; never reused.
 pub type ReplicaId = u64;
