@@ -53,56 +53,53 @@ impl fmt::Display for Secrets {
     }
 }
 
+/// The passwords of a command, borrowed as the command is, so that there is one list of them.
+macro_rules! passwords {
+    ($command:expr, $iter:ident, $($borrow:tt)+) => {
+        match $command {
+            Command::CreateCluster { password, .. }
+            | Command::ImportCluster { password, .. }
+            | Command::AddShard { password, .. }
+            | Command::AddNode { password, .. }
+            | Command::ChangePassword { password, .. } => vec![password],
+            Command::LoadCluster { record, .. } => {
+                let nodes = record.shards.$iter().flat_map(|shard| shard.nodes.$iter());
+                nodes.map(|node| $($borrow)+ node.password).collect()
+            }
+            // What takes the place of others is sealed by whoever proposes it.
+            Command::ResealPasswords { .. } => Vec::new(),
+            Command::CreateNamespace { .. }
+            | Command::DeleteNamespace { .. }
+            | Command::DeleteCluster { .. }
+            | Command::RemoveShard { .. }
+            | Command::RemoveNode { .. }
+            | Command::FailOver(_)
+            | Command::MoveSlots { .. }
+            | Command::StartMigration { .. }
+            | Command::QueueMigrations { .. }
+            | Command::MigrationAccepted { .. }
+            | Command::EndMigration { .. }
+            | Command::CancelMigration { .. }
+            | Command::RetryMigration { .. }
+            | Command::AdoptTopology { .. }
+            | Command::RequestSync { .. }
+            | Command::FinishSync { .. }
+            | Command::ReportHealth { .. }
+            | Command::ForgetObserver { .. }
+            | Command::ChangeSettings(_) => Vec::new(),
+        }
+    };
+}
+
 impl Command {
     /// Every password the command brings, to be sealed before it is proposed.
     pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
-        match self {
-            Self::CreateCluster { password, .. }
-            | Self::ImportCluster { password, .. }
-            | Self::AddShard { password, .. }
-            | Self::AddNode { password, .. }
-            | Self::ChangePassword { password, .. } => vec![password],
-            Self::LoadCluster { record, .. } => {
-                let nodes = record.shards.iter_mut().flat_map(|shard| &mut shard.nodes);
-                nodes.map(|node| &mut node.password).collect()
-            }
-            // What takes the place of others is sealed by whoever proposes it.
-            Self::ResealPasswords { .. } => Vec::new(),
-            Self::CreateNamespace { .. }
-            | Self::DeleteNamespace { .. }
-            | Self::DeleteCluster { .. }
-            | Self::RemoveShard { .. }
-            | Self::RemoveNode { .. }
-            | Self::FailOver(_)
-            | Self::MoveSlots { .. }
-            | Self::StartMigration { .. }
-            | Self::QueueMigrations { .. }
-            | Self::MigrationAccepted { .. }
-            | Self::EndMigration { .. }
-            | Self::CancelMigration { .. }
-            | Self::RetryMigration { .. }
-            | Self::AdoptTopology { .. }
-            | Self::RequestSync { .. }
-            | Self::FinishSync { .. }
-            | Self::ReportHealth { .. }
-            | Self::ForgetObserver { .. }
-            | Self::ChangeSettings(_) => Vec::new(),
-        }
+        passwords!(self, iter_mut, &mut)
     }
 
     /// Every password the command brings.
     fn secrets(&self) -> Vec<&Secret> {
-        match self {
-            Self::CreateCluster { password, .. }
-            | Self::ImportCluster { password, .. }
-            | Self::AddShard { password, .. }
-            | Self::AddNode { password, .. }
-            | Self::ChangePassword { password, .. } => vec![password],
-            Self::LoadCluster { record, .. } => {
-                record.nodes().map(|(_, node)| &node.password).collect()
-            }
-            _ => Vec::new(),
-        }
+        passwords!(self, iter, &)
     }
 
     /// Whether it brings a readable password.
