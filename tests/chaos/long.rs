@@ -5,8 +5,7 @@
 
 use std::{
     env, fs,
-    path::Path,
-    process::Command,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,12 +13,15 @@ use super::{
     faults::Fault,
     load,
     plan::Dice,
-    report::{self, Conditions},
+    record::{Entry, Record, Run},
+    report,
     site::Site,
     trial::{self, Plan, Trial},
     verdict,
 };
 
+/// The file that long runs add to, beside the guide.
+const RECORD: &str = "chaos-record.jsonl";
 /// Faults of the short run.
 const SHORT: usize = 4;
 
@@ -66,14 +68,14 @@ pub async fn run() {
     let orders = Orders::given();
     let begun = Instant::now();
     println!("chaos with seed {}", orders.seed);
-    let mut trials: Vec<Trial> = Vec::new();
+    let record = orders.command.as_ref().map(|command| (docs().join(RECORD), Run::now(command)));
     let mut deck: Vec<Fault> = Vec::new();
-    for seed in orders.seed.. {
+    for (trials, seed) in (orders.seed..).enumerate() {
         let is_over = match orders.minutes {
             Some(minutes) => begun.elapsed() >= Duration::from_secs(60 * minutes),
-            None => trials.len() >= SHORT,
+            None => trials >= SHORT,
         };
-        if is_over && !trials.is_empty() {
+        if is_over && trials > 0 {
             break;
         }
         let mut dice = Dice::new(seed);
@@ -83,7 +85,11 @@ pub async fn run() {
         }
         let place = usize::try_from(dice.below(deck.len() as u64)).expect("a place");
         let fault = deck.swap_remove(place);
-        let trial = one(fault, seed, orders.rounds, &mut dice).await;
+        let (trial_begun, mut site) = (Instant::now(), site(fault, &mut dice).await);
+        let trial = one(&mut site, fault, seed, orders.rounds, &mut dice).await;
+        if let Some((path, run)) = &record {
+            Record::at(path).add(&Entry::of(&trial, run, trial_begun.elapsed()));
+        }
         let millis = trial::millis(&trial.recoveries);
         let summary = verdict::summary(&trial.verdict);
         println!(
@@ -94,36 +100,36 @@ pub async fn run() {
             trial.plan.replicas,
             summary.trim_end()
         );
-        trials.push(trial);
+        if !trial.verdict.is_good() {
+            site.cluster.fail(&format!("{:?}: {summary}", trial.plan));
+        }
     }
-    if let Some(command) = &orders.command {
-        write(&trials, orders.seed, command, begun.elapsed());
+    if let Some((path, _)) = &record {
+        write(&Record::at(path).entries());
     }
 }
 
-async fn one(fault: Fault, seed: u64, rounds: u32, dice: &mut Dice) -> Trial {
+async fn site(fault: Fault, dice: &mut Dice) -> Site {
     let needs_five = matches!(fault, Fault::SymmetricPartition | Fault::BridgePartition);
-    let replicas = if needs_five || dice.below(6) == 0 { 5 } else { 3 };
-    let mut site = Site::start(replicas, &[]).await;
+    let site = Site::start(if needs_five || dice.below(6) == 0 { 5 } else { 3 }, &[]).await;
     load::prepare(&site.cluster).await;
-    let lasting = Duration::from_millis(500 + dice.below(2_500));
-    let plan = Plan { fault, rounds, lasting, seed, replicas };
-    let trial = trial::run(&mut site, plan).await;
-    if !trial.verdict.is_good() {
-        let summary = verdict::summary(&trial.verdict);
-        site.cluster.fail(&format!("{plan:?}: {summary}"));
-    }
-    trial
+    site
 }
 
-fn write(trials: &[Trial], seed: u64, command: &str, elapsed: Duration) {
-    let date = Command::new("date").arg("+%F").output().expect("the date");
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
-    let conditions = Conditions { seed, command: command.to_owned(), date, elapsed };
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let guide = docs.join("chaos.md");
+async fn one(site: &mut Site, fault: Fault, seed: u64, rounds: u32, dice: &mut Dice) -> Trial {
+    let lasting = Duration::from_millis(500 + dice.below(2_500));
+    let replicas = site.cluster.replicas.len() as u64;
+    trial::run(site, Plan { fault, rounds, lasting, seed, replicas }).await
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+fn write(entries: &[Entry]) {
+    let guide = docs().join("chaos.md");
     let document = fs::read_to_string(&guide).expect("the guide");
-    let text = report::markdown(trials, &conditions);
+    let text = report::markdown(entries);
     fs::write(&guide, report::insert(&document, &text)).expect("the guide is written");
-    fs::write(docs.join("chaos.svg"), report::svg(trials)).expect("the plot is written");
+    fs::write(docs().join("chaos.svg"), report::svg(entries)).expect("the plot is written");
 }

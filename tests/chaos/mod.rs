@@ -17,6 +17,7 @@ pub mod long;
 pub mod members;
 pub mod net;
 pub mod plan;
+pub mod record;
 pub mod report;
 pub mod shim;
 pub mod site;

@@ -1,17 +1,21 @@
-//! The record of many trials, as a table and as a plot.
+//! The record of many trials, as tables and as a plot.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
-use super::{faults::Fault, trial::Trial};
+use super::{faults::Fault, record::Entry};
 
 /// Where the report begins and ends in the documentation.
 const BEGIN: &str = "<!-- report -->\n";
 const END: &str = "<!-- end of report -->";
 
-/// All trials of one fault.
+/// All trials of one fault, or of one run.
 #[derive(Debug, Default)]
 struct Row {
     trials: u64,
+    seconds: u64,
     strokes: u64,
     calls: u64,
     acknowledged: u64,
@@ -22,33 +26,28 @@ struct Row {
     recoveries: Vec<u64>,
 }
 
-/// How the trials came about.
-pub struct Conditions {
-    /// The first seed; each trial has the next one.
-    pub seed: u64,
-    /// The command.
-    pub command: String,
-    /// Day, as the system tells it.
-    pub date: String,
-    /// How long it took.
-    pub elapsed: Duration,
+impl Row {
+    fn add(&mut self, entry: &Entry) {
+        self.trials += 1;
+        self.seconds += entry.seconds;
+        self.strokes += u64::from(entry.strokes);
+        self.calls += entry.calls;
+        self.acknowledged += entry.acknowledged;
+        self.unknown += entry.unknown;
+        self.lost += entry.lost;
+        self.duplicated += entry.duplicated;
+        self.broken += entry.broken;
+        self.recoveries.extend(&entry.recoveries_ms);
+        self.recoveries.sort_unstable();
+    }
 }
 
-fn rows(trials: &[Trial]) -> BTreeMap<Fault, Row> {
+fn rows(entries: &[Entry]) -> BTreeMap<Fault, Row> {
     let mut rows: BTreeMap<Fault, Row> = BTreeMap::new();
-    for trial in trials {
-        let row = rows.entry(trial.plan.fault).or_default();
-        row.trials += 1;
-        row.strokes += u64::from(trial.plan.rounds);
-        row.calls += trial.verdict.calls;
-        row.acknowledged += trial.verdict.acknowledged;
-        row.unknown += trial.verdict.unknown;
-        row.lost += trial.verdict.lost.len();
-        row.duplicated += trial.verdict.duplicated.len();
-        row.broken += trial.verdict.broken.len();
-        row.recoveries.extend(trial.recoveries.iter().map(|nanos| nanos / 1_000_000));
+    for entry in entries {
+        let fault = Fault::named(&entry.fault).expect("a fault of the catalogue");
+        rows.entry(fault).or_default().add(entry);
     }
-    rows.values_mut().for_each(|row| row.recoveries.sort_unstable());
     rows
 }
 
@@ -58,22 +57,78 @@ fn quantile(sorted: &[u64], per_cent: usize) -> u64 {
     sorted.get(place).copied().unwrap_or_default()
 }
 
-/// The table with everything one has to know about it.
-pub fn markdown(trials: &[Trial], conditions: &Conditions) -> String {
-    let Conditions { seed, command, date, elapsed } = conditions;
-    let last = seed + (trials.len() as u64).saturating_sub(1);
+/// The tables, with everything one has to know about them.
+pub fn markdown(entries: &[Entry]) -> String {
+    let mut all = Row::default();
+    entries.iter().for_each(|entry| all.add(entry));
+    let tried = rows(entries);
+    let is_new = |fault: &Fault| !tried.contains_key(fault);
+    let never: Vec<_> = Fault::ALL.into_iter().filter(is_new).map(Fault::name).collect();
     let mut text = format!(
-        "{date}, seeds {seed} to {last}, {} trials in {} minutes of one machine with two cores that \
-         others used as well, replicas with default timers:\n\n    {command}\n\n",
-        trials.len(),
-        elapsed.as_secs() / 60
+        "{} trials, {} strokes and {} calls in {} hours {} minutes; {} changes acknowledged, {} \
+         unknown, **{} lost, {} happened twice, {} other promises broken**. Replicas with default \
+         timers, on one machine with two cores. Every trial is a line of \
+         [chaos-record.jsonl](chaos-record.jsonl), with its seed.",
+        all.trials,
+        all.strokes,
+        all.calls,
+        all.seconds / 3_600,
+        all.seconds % 3_600 / 60,
+        all.acknowledged,
+        all.unknown,
+        all.lost,
+        all.duplicated,
+        all.broken
     );
+    if !never.is_empty() {
+        write!(text, " Not tried yet: {}.", never.join(", ")).expect(WRITES);
+    }
+    runs(entries, &mut text);
+    faults(entries, &mut text);
+    text.push_str("\n![first acknowledgement after each fault](chaos.svg)\n");
+    text
+}
+
+/// Writing to a string does not fail.
+const WRITES: &str = "a string grows";
+
+fn runs(entries: &[Entry], text: &mut String) {
     text.push_str(
-        "| fault | trials | strokes | calls | changes acknowledged | unknown | lost | twice | other \
+        "\n\n| run (UTC) | commit | command | seeds | trials | minutes | load |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    let names: BTreeSet<_> = entries.iter().map(|entry| &entry.began).collect();
+    for began in names {
+        let of_run: Vec<_> = entries.iter().filter(|entry| entry.began == *began).collect();
+        let (first, last) = (of_run[0], of_run[of_run.len() - 1]);
+        let loads = || of_run.iter().filter_map(|entry| entry.load.parse::<f64>().ok());
+        writeln!(
+            text,
+            "| {began} | {} | `{}` | {} to {} | {} | {} | {:.1} to {:.1} |",
+            first.revision,
+            first.command,
+            first.seed,
+            last.seed,
+            of_run.len(),
+            of_run.iter().map(|entry| entry.seconds).sum::<u64>() / 60,
+            loads().fold(f64::INFINITY, f64::min),
+            loads().fold(0.0, f64::max),
+        )
+        .expect(WRITES);
+    }
+    text.push_str(
+        "\nThe load is that of the whole machine over a minute, with the replicas and clients of \
+         the trial; above 2 something waits for a core.\n",
+    );
+}
+
+fn faults(entries: &[Entry], text: &mut String) {
+    text.push_str(
+        "\n| fault | trials | strokes | calls | changes acknowledged | unknown | lost | twice | other \
          faults | first acknowledgement after, ms: p50 | p99 | max |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for (fault, row) in rows(trials) {
+    for (fault, row) in rows(entries) {
         let at = |per_cent| quantile(&row.recoveries, per_cent);
         let (p50, p99, max) = (at(50), at(99), at(100));
         let Row { trials, strokes, calls, acknowledged, unknown, lost, duplicated, broken, .. } =
@@ -84,10 +139,8 @@ pub fn markdown(trials: &[Trial], conditions: &Conditions) -> String {
              {duplicated} | {broken} | {p50} | {p99} | {max} |",
             fault.name()
         )
-        .expect("writing to a string does not fail");
+        .expect(WRITES);
     }
-    text.push_str("\n![first acknowledgement after each fault](chaos.svg)\n");
-    text
 }
 
 /// Puts a report into the documentation.
@@ -98,11 +151,11 @@ pub fn insert(document: &str, report: &str) -> String {
 }
 
 /// A dot for each stroke: fault by fault, milliseconds on a logarithmic scale.
-pub fn svg(trials: &[Trial]) -> String {
+pub fn svg(entries: &[Entry]) -> String {
     const LEFT: u64 = 190;
     const WIDTH: u64 = 640;
     const LINE: u64 = 22;
-    let rows = rows(trials);
+    let rows = rows(entries);
     let height = 50 + LINE * rows.len() as u64;
     // From 1 ms to 100 s.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -145,36 +198,51 @@ pub fn svg(trials: &[Trial]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{trial::Plan, verdict::Verdict},
-        *,
-    };
+    use std::fs;
 
-    fn trial(fault: Fault, recoveries: &[u64]) -> Trial {
-        let plan = Plan { fault, rounds: 2, lasting: Duration::ZERO, seed: 7, replicas: 3 };
-        let verdict = Verdict { calls: 10, acknowledged: 5, unknown: 1, ..Verdict::default() };
-        let recoveries = recoveries.iter().map(|ms| ms * 1_000_000).collect();
-        Trial { plan, verdict, recoveries }
+    use super::{super::record::Record, *};
+
+    fn entry(began: &str, seed: u64, fault: Fault, recoveries: &[u64]) -> Entry {
+        Entry {
+            began: began.to_owned(),
+            revision: "abc1234".to_owned(),
+            command: "scripts/chaos".to_owned(),
+            seed,
+            fault: fault.name().to_owned(),
+            replicas: 3,
+            strokes: 2,
+            seconds: 45,
+            load: "1.50".to_owned(),
+            calls: 10,
+            acknowledged: 5,
+            unknown: 1,
+            lost: 0,
+            duplicated: 0,
+            broken: 0,
+            recoveries_ms: recoveries.to_vec(),
+        }
     }
 
     #[test]
-    fn trials_of_a_fault_make_one_line() {
-        let trials = [
-            trial(Fault::Kill9, &[700, 900]),
-            trial(Fault::SlowDisk, &[10]),
-            trial(Fault::Kill9, &[650]),
-        ];
-        let conditions = Conditions {
-            seed: 7,
-            command: "scripts/chaos".to_owned(),
-            date: "2026-01-02".to_owned(),
-            elapsed: Duration::from_secs(120),
-        };
-        let text = markdown(&trials, &conditions);
-        assert!(text.contains("seeds 7 to 9, 3 trials in 2 minutes"), "{text}");
+    fn trials_of_several_runs_are_added_up() {
+        let path = std::env::temp_dir().join(format!("quorate-record-{}", std::process::id()));
+        let record = Record::at(&path);
+        assert!(record.entries().is_empty(), "nothing is on record before the first trial");
+        record.add(&entry("2026-01-02 10:00", 7, Fault::Kill9, &[700, 900]));
+        record.add(&entry("2026-01-02 10:00", 8, Fault::SlowDisk, &[10]));
+        record.add(&entry("2026-01-03 10:00", 7, Fault::Kill9, &[650]));
+        let entries = record.entries();
+        fs::remove_file(&path).expect("the file is there");
+
+        let text = markdown(&entries);
+        assert!(text.contains("3 trials, 6 strokes and 30 calls in 0 hours 2 minutes"), "{text}");
+        assert!(text.contains("**0 lost, 0 happened twice, 0 other promises broken**"), "{text}");
+        assert!(text.contains("Not tried yet: sigstop-and-resume, restart-loop"), "{text}");
+        let run = "| 2026-01-02 10:00 | abc1234 | `scripts/chaos` | 7 to 8 | 2 | 1 | 1.5 to 1.5 |";
+        assert!(text.contains(run), "{text}");
         assert!(text.contains("| kill-9 | 2 | 4 | 20 | 10 | 2 | 0 | 0 | 0 | 700 | 900 | 900 |"));
         assert!(text.contains("| slow-disk | 1 | 2 | 10 | 5 | 1 | 0 | 0 | 0 | 10 | 10 | 10 |"));
-        assert_eq!(svg(&trials).matches("<circle").count(), 4);
+        assert_eq!(svg(&entries).matches("<circle").count(), 4);
         let document = format!("before\n{BEGIN}old{END}\nafter");
         let inserted = insert(&document, &text);
         assert!(inserted.contains("kill-9") && !inserted.contains("old"), "{inserted}");
