@@ -324,7 +324,12 @@ fn newest(dir: &Path, extension: &str) -> PathBuf {
     let files =
         fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
     let files = files.filter(|path| path.extension().is_some_and(|found| found == extension));
-    files.max().unwrap_or_else(|| panic!("nothing in {}", dir.display()))
+    // By their numbers: as text, snapshot 45 comes after snapshot 392.
+    let numbers = |path: &PathBuf| -> Vec<u64> {
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    };
+    files.max_by_key(numbers).unwrap_or_else(|| panic!("nothing in {}", dir.display()))
 }
 
 /// A replica with a damaged disk does not serve: it ends, and says what is wrong.
