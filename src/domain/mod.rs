@@ -329,14 +329,18 @@ impl State {
     ) -> Result<Self, E> {
         let mut state = Self::default();
         let mut undermoon = undermoon::record::Loader::default();
+        let check_level = |needed| {
+            let known = system::FEATURE_LEVEL_MAX;
+            let is_known = needed <= known;
+            is_known.then_some(()).ok_or(RecordError::FeatureLevel { needed, known })
+        };
         for record in records {
             match record? {
-                Record::FeatureLevel(needed) => {
-                    let known = system::FEATURE_LEVEL_MAX;
-                    let is_known = needed <= known;
-                    is_known.then_some(()).ok_or(RecordError::FeatureLevel { needed, known })?;
+                Record::FeatureLevel(needed) => check_level(needed)?,
+                Record::System(system) => {
+                    check_level(system.feature_level)?;
+                    state.system = system;
                 }
-                Record::System(system) => state.system = system,
                 Record::Undermoon(record) => undermoon.add(record).map_err(RecordError::from)?,
                 Record::Kvrocks(record) => {
                     state.kvrocks.restore_record(record).map_err(RecordError::from)?;

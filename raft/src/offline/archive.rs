@@ -272,11 +272,14 @@ impl Reading {
         let mut file = File::open(path)?;
         judge_format(&mut file)?;
         let mut records = SnapshotReader::begin_as(&ARCHIVE, file).map_err(advise)?;
-        let head = match records.next_record().map_err(advise)? {
+        let head: Head = match records.next_record().map_err(advise)? {
             Some((KIND_ARCHIVE, bytes)) => postcard::from_bytes(&bytes)
                 .map_err(|error| damaged(format!("the head does not decode: {error}; {ADVICE}")))?,
             _ => return Err(damaged(format!("the backup does not say what it is; {ADVICE}"))),
         };
+        if head.end.index < head.base.index {
+            return Err(damaged(format!("the backup ends before it begins; {ADVICE}")));
+        }
         Ok(Self { records, head, is_past_state: false, parts: Vec::new() })
     }
 

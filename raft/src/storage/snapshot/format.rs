@@ -189,14 +189,33 @@ impl<R: Read> SnapshotReader<R> {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        let noun = self.noun;
         self.input.read_exact(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => damaged(format!("the {noun} is cut off")),
+            io::ErrorKind::UnexpectedEof => self.cut_off(),
             _ => error,
         })?;
-        self.hash.update(&*bytes);
-        self.bytes += bytes.len() as u64;
+        self.took(bytes);
         Ok(())
+    }
+
+    /// Reads as many bytes as a record claims to have. Memory grows with what is there: the claim
+    /// of a damaged file may be anything.
+    fn read_claimed(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length.min(READ_BYTES));
+        self.input.by_ref().take(length as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < length {
+            return Err(self.cut_off());
+        }
+        self.took(&bytes);
+        Ok(bytes)
+    }
+
+    fn cut_off(&self) -> io::Error {
+        damaged(format!("the {} is cut off", self.noun))
+    }
+
+    fn took(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
     }
 }
 
@@ -213,8 +232,7 @@ impl<R: Read> RecordSource for SnapshotReader<R> {
         if length > RECORD_BYTES_MAX {
             return Err(damaged(format!("a record of the {} claims {length} bytes", self.noun)));
         }
-        let mut bytes = vec![0; length];
-        self.read(&mut bytes)?;
+        let bytes = self.read_claimed(length)?;
         let mut sum = [0; 4];
         self.read(&mut sum)?;
         if u32::from_le_bytes(sum) != crc32c::crc32c_append(crc32c::crc32c(&head), &bytes) {
