@@ -331,6 +331,25 @@ impl Broker {
         self.node.change_members(change, by, call.deadline).await
     }
 
+    /// Has a replica in quarantine healed, whichever it is. Answers as soon as that has begun.
+    ///
+    /// # Errors
+    /// [`MemberError`]: there is no such member, or it does not answer.
+    pub async fn heal(
+        &self,
+        id: ReplicaId,
+        deadline: Instant,
+    ) -> Result<MemberChanged, MemberError> {
+        self.node.heal(id, deadline).await
+    }
+
+    /// Whether this replica is in quarantine, because its state differs from the majority's: it
+    /// serves nobody then.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.node.is_quarantined()
+    }
+
     /// Has the feature level raised, wherever the leader is: to the highest that all members know
     /// if `level` is `None`.
     ///

@@ -38,6 +38,8 @@ pub use source::Origin;
 
 /// Token of a cluster whose operator gave none; accepted on loopback only.
 const TOKEN_DEFAULT: &str = "quorate";
+/// Shortest time between two comparisons of all members' states, milliseconds.
+const DIGEST_INTERVAL_MIN_MS: u64 = 100;
 /// How long a learner must have kept up before it gets its vote.
 const PROMOTE_AFTER: Duration = Duration::from_secs(5);
 /// Most founding replicas; more only make every write slower.
@@ -196,6 +198,8 @@ pub struct Config {
     pub feature_level_max: u64,
     /// Whether it raises the level by itself while it leads.
     pub feature_level_auto: bool,
+    /// Between two comparisons of all members' states; zero for never.
+    pub digest_interval: Duration,
     /// Tests only.
     pub unsafe_leader_restore: bool,
 }
@@ -258,6 +262,7 @@ impl Config {
                 is_automatic: self.feature_level_auto,
                 program: concat!("quorate ", env!("CARGO_PKG_VERSION")).to_owned(),
             },
+            digest_interval: self.digest_interval,
             unsafe_leader_restore: self.unsafe_leader_restore,
         }
     }
@@ -337,6 +342,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
             "proposal_bytes_in_flight_max",
         )?,
         snapshot: snapshot(&layer)?,
+        digest_interval: digest_interval(&layer)?,
         seed: seed(&layer)?,
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
@@ -350,6 +356,16 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         feature_level_auto: given(layer.feature_level_auto, "feature_level_auto")?,
         unsafe_leader_restore: layer.unsafe_leader_restore.unwrap_or(false),
     })
+}
+
+/// Zero, or long enough for a round.
+fn digest_interval(layer: &Layer) -> Result<Duration, ConfigError> {
+    match given(layer.digest_interval_ms, "digest_interval_ms")? {
+        1..DIGEST_INTERVAL_MIN_MS => {
+            Err(invalid(format!("digest_interval_ms is 0 or at least {DIGEST_INTERVAL_MIN_MS}")))
+        }
+        interval_ms => Ok(Duration::from_millis(interval_ms)),
+    }
 }
 
 /// Reads `HOST:PORT[?undermoon=PROFILE&kvrocks=PROFILE&pool=DOORS&tls=SWITCH]`.

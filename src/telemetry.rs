@@ -19,13 +19,14 @@ use crate::{
 };
 
 /// The names of facts in log lines, of this crate and the engine; `tests/tidy.rs` knows no other.
-pub const FIELDS: [&str; 35] = [
+pub const FIELDS: [&str; 36] = [
     "address",
     "applied",
     "bytes",
     "cluster",
     "connections",
     "derived",
+    "digests",
     "elapsed_ms",
     "error",
     "family",

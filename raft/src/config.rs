@@ -36,6 +36,8 @@ pub struct Config {
     pub promote_after: Duration,
     /// Which meanings this replica knows, and when it lets newer ones in.
     pub levels: LevelConfig,
+    /// How long the leader waits between two comparisons of all members' states; zero for never.
+    pub digest_interval: Duration,
     /// Test only: let a stopped leader resume without an election, as openraft does by default.
     /// Loses acknowledged writes; a test shows it.
     pub unsafe_leader_restore: bool,

@@ -38,6 +38,11 @@ pub enum ReadError {
     /// The replica has not passed the start barrier yet.
     #[error("this replica has not caught up since it started")]
     NotReady,
+    /// The replica is in quarantine.
+    #[error(
+        "this replica is in quarantine: its state differs from that of the majority; ask another one"
+    )]
+    Quarantined,
     /// The replica has not heard from a leader for longer than the caller allows.
     #[error("this replica has heard from no leader for {age_ms} ms")]
     Stale {

@@ -10,6 +10,7 @@
 //! It never acknowledges before the fsync, never retries a failed fsync, and never serves a
 //! state from before a restart.
 
+pub mod agreement;
 pub mod config;
 pub mod entry;
 pub mod error;
@@ -33,6 +34,7 @@ pub(crate) mod transport;
 pub(crate) mod types;
 pub(crate) mod window;
 
+pub use agreement::{Agreement, Quarantine};
 pub use config::{Config, JoinConfig, LevelConfig, PeerConfig, Timers};
 pub use entry::{Proposal, RequestId};
 pub use error::{LevelUnknown, ProposeError, ReadError, StartError, TransferError};

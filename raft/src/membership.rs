@@ -177,6 +177,14 @@ impl<M: Machine> Core<M> {
 
     /// The voter that can take over soonest: heard of lately, and with the longest log.
     pub(crate) fn most_advanced_voter(&self) -> Option<ReplicaId> {
+        self.most_advanced_of(|id| !self.peers.is_quarantined(id))
+    }
+
+    /// The same, of some voters only.
+    pub(crate) fn most_advanced_of(
+        &self,
+        may_lead: impl Fn(ReplicaId) -> bool,
+    ) -> Option<ReplicaId> {
         let lease = Duration::from_millis(self.config.timers.election_max_ms);
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -185,7 +193,7 @@ impl<M: Machine> Core<M> {
         self.membership
             .load()
             .voter_ids()
-            .filter(|id| *id != self.here())
+            .filter(|id| *id != self.here() && may_lead(*id))
             .filter_map(|id| {
                 let silence = heartbeat.get(&id)?.as_ref()?.elapsed();
                 let matched = replication.get(&id)?.as_ref().map(|log_id| log_id.index());

@@ -168,6 +168,17 @@ metric_table! {
         "1 while a write of the log does not return, for longer than a leader may take.";
     LEADERSHIP_GIVEN_UP_TOTAL: Counter "times" "quorate_raft_leadership_given_up_total" []
         "Times that this replica led and gave it up because its disk hung.";
+    QUARANTINED: Gauge "0 or 1" "quorate_raft_quarantined" []
+        "1 while this replica is in quarantine, because its state differs from the majority's.";
+    DIGEST_DISPUTED: Gauge "0 or 1" "quorate_raft_digest_disputed" []
+        "1 while the members' states differ and none of them has a majority.";
+    DIGEST_AGREED_INDEX: Gauge "index" "quorate_raft_digest_agreed_index" []
+        "Last index at which this replica's state was that of a majority.";
+    DIGEST_ROUNDS_TOTAL: Counter "rounds" "quorate_raft_digest_rounds_total"
+        [outcome = "agreed" | "incomplete" | "differs" | "disputed"]
+        "Comparisons of all members' states that this replica made as the leader.";
+    DIGEST_SECONDS: Histogram "seconds" "quorate_raft_digest_seconds" []
+        "Digesting one state for a comparison, off the path on which entries are applied.";
     LOG_QUEUE_JOBS: Gauge "jobs" "quorate_raft_log_queue_jobs" []
         "What the thread that writes the log found waiting when it last looked.";
     LOG_DISK_READS_TOTAL: Counter "entries" "quorate_raft_log_disk_reads_total" []

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ReplicaId;
+use crate::{Agreement, ReplicaId};
 
 /// The part a replica plays in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,10 @@ pub struct Status {
     /// leader; `None` as long as the disk works.
     #[serde(default)]
     pub disk_stalled_ms: Option<u64>,
-    /// Whether the start barrier has been passed.
+    /// Whether its state agrees with the others'.
+    #[serde(default)]
+    pub agreement: Agreement,
+    /// Whether the start barrier has been passed, and the replica serves.
     pub is_ready: bool,
     /// The replicas of the cluster, in ascending order of id.
     pub peers: Vec<PeerStatus>,

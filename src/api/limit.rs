@@ -43,6 +43,11 @@ pub(crate) enum Refusal {
     /// Too many requests at a time.
     #[error("too many requests at a time")]
     Busy,
+    /// This replica is in quarantine.
+    #[error(
+        "this replica is in quarantine: its state differs from that of the majority; ask another one"
+    )]
+    Quarantined,
     /// One client sends more than its share.
     #[error("this client sends too many requests")]
     TooFast {
@@ -74,6 +79,7 @@ impl Refusal {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Quarantined => "quarantined",
             Self::TooFast { .. } => "too_fast",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",

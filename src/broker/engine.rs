@@ -1,10 +1,10 @@
 //! The engine's plain types that the program's edges need: configuration in, status out.
 
 pub use quorate_raft::{
-    ArchiveStream, Compacted, Config, Digest, EntryKind, JoinConfig, LIBRARY_LOG_FILTER,
+    Agreement, ArchiveStream, Compacted, Config, Digest, EntryKind, JoinConfig, LIBRARY_LOG_FILTER,
     Leadership, LevelConfig, LevelRaised, Member, MemberChange, MemberChanged, MemberError,
-    Members, PeerConfig, PeerTls, RawEntry, ReplicaId, Role, StartError, Status, Timers,
-    TransferError,
+    Members, PeerConfig, PeerTls, Quarantine, RawEntry, ReplicaId, Role, StartError, Status,
+    Timers, TransferError,
     config::{SnapshotPolicy, WindowLimits},
     members::{Health, MemberRole, Successor},
     metric_table,

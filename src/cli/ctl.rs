@@ -220,7 +220,12 @@ pub(super) fn table(replicas: &BTreeMap<u64, Replica>) -> Vec<Vec<String>> {
                 let status = &answer.status;
                 row.push(answer.role().to_owned());
                 row.push(
-                    if status.is_ready && answer.is_founded { "yes" } else { "no" }.to_owned(),
+                    match status.agreement.quarantine {
+                        Some(_) => "quarantine",
+                        None if status.is_ready && answer.is_founded => "yes",
+                        None => "no",
+                    }
+                    .to_owned(),
                 );
                 row.push(status.term.to_string());
                 row.push(status.last_log_index.to_string());

@@ -77,6 +77,7 @@ ID  ROLE    HEALTH   LAG  HEARD MS  PEER           CLIENT                REPLACE
 replica 4 is registered; start it with --join",
     ),
     ("ctl members promote", "4\nreplica 4 has its vote"),
+    ("ctl members heal", "3\nreplica 3 agrees with the majority again"),
     ("ctl members remove", "4 --yes\nreplica 4 is removed"),
     (
         "ctl members replace",

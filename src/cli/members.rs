@@ -85,6 +85,14 @@ enum Verb {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Have a replica in quarantine take over the leader's state, and wait until it is found equal.
+    Heal {
+        /// The replica.
+        id: u64,
+        /// Wait that many seconds; 0 only asks.
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        wait: u64,
+    },
     /// Say where a member is now; the others need no restart.
     Update {
         /// The member.
@@ -112,6 +120,7 @@ pub(super) async fn run(arguments: &Arguments, endpoints: &[String], shape: Shap
             session.change(Method::POST, &format!("{PATH}/{id}/promote"), None).await?;
             session.report(*id, &format!("replica {id} has its vote"))
         }
+        Verb::Heal { id, wait } => session.heal(*id, *wait).await,
         Verb::Remove { id, consent } => {
             consent.to(&format!("replica {id} will be removed for ever"))?;
             session.change(Method::DELETE, &format!("{PATH}/{id}"), None).await?;
@@ -201,6 +210,34 @@ impl Session {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Has a replica healed, and waits until its state has been found equal.
+    async fn heal(&self, id: u64, seconds: u64) -> Outcome {
+        let path = format!("{PATH}/{id}/heal");
+        let answer: Value = client::call(&self.endpoint, Method::POST, &path, None).await?;
+        if answer["changed"] == false {
+            return self.report(id, &format!("replica {id} is not in quarantine"));
+        }
+        if seconds == 0 {
+            return self.report(id, &format!("replica {id} takes over the leader's state"));
+        }
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            // Asking again changes nothing, and tells whether there is anything left to heal.
+            let again: Result<Value, _> =
+                client::call(&self.endpoint, Method::POST, &path, None).await;
+            if again.is_ok_and(|answer| answer["changed"] == false) {
+                return self.report(id, &format!("replica {id} agrees with the majority again"));
+            }
+            if Instant::now() >= deadline {
+                return Err(format!(
+                    "replica {id} is still in quarantine after {seconds} s; its log says why"
+                )
+                .into());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     /// Reports, and waits for the vote of a new member if that is wanted.
     async fn finish(&self, id: u64, line: &str, wait: Option<u64>) -> Outcome {
         let Some(seconds) = wait else { return self.report(id, line) };
@@ -236,6 +273,7 @@ fn table(members: &Members) -> Vec<Vec<String>> {
             Health::Silent => "silent",
             Health::Awaited => "awaited",
             Health::Unknown => "unknown",
+            Health::Quarantined => "quarantined",
         };
         vec![
             member.id.to_string(),

@@ -227,6 +227,10 @@ pub struct Layer {
     /// Seconds after which a snapshot is taken, if anything was written.
     #[arg(long, env = "QUORATE_SNAPSHOT_AGE_MAX_S", help_heading = "Log")]
     pub snapshot_age_max_s: Option<u64>,
+    /// How long the leader waits between two comparisons of all members' states, milliseconds; 0
+    /// compares never, and a replica that went wrong is not found.
+    #[arg(long, env = "QUORATE_DIGEST_INTERVAL_MS", help_heading = "Log")]
+    pub digest_interval_ms: Option<u64>,
     /// Entries kept in the log behind a snapshot.
     #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_KEPT", help_heading = "Log")]
     pub snapshot_entries_kept: Option<u64>,
@@ -365,6 +369,7 @@ impl Layer {
             snapshot_log_bytes_max: Some(64 * 1024 * 1024),
             snapshot_age_max_s: Some(3_600),
             snapshot_entries_kept: Some(20_000),
+            digest_interval_ms: Some(10_000),
             backup_interval_s: Some(0),
             backups_max: Some(48),
             backup_age_max_s: Some(0),

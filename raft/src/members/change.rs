@@ -237,6 +237,8 @@ impl<M: Machine> Core<M> {
         let lag = |matched: u64| status.last_log_index.saturating_sub(matched);
         let peers = &status.peers;
         let live = peers.iter().filter(|peer| is_live(peer.heard_ms)).map(|peer| peer.id);
+        // Their votes would be missing from a quorum.
+        let live = live.filter(|id| !self.peers.is_quarantined(*id));
         let lags = peers.iter().filter_map(|peer| Some((peer.id, lag(peer.match_index?))));
         let scene = Scene {
             here: self.here(),
@@ -347,9 +349,11 @@ impl<M: Machine> Core<M> {
             let is_here = *id == self.here();
             let health = match is_leader_here {
                 _ if !peer.is_claimed() => Health::Awaited,
+                _ if is_here && self.standing.is_quarantined() => Health::Quarantined,
                 false => Health::Unknown,
                 true if is_here => Health::Healthy,
                 true if heard_ms.is_none_or(|heard| heard > self.live_window()) => Health::Silent,
+                true if self.peers.is_quarantined(*id) => Health::Quarantined,
                 true if lag_entries.is_none_or(|lag| lag > super::LAG_ENTRIES_MAX) => {
                     Health::Lagging
                 }

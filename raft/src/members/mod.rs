@@ -267,6 +267,8 @@ pub enum Health {
     Awaited,
     /// Only the leader would know.
     Unknown,
+    /// Answers, and its state is wrong: see [`crate::agreement`].
+    Quarantined,
 }
 
 /// Whether a replica belongs to the cluster, as another one sees it.

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::core::Core;
 use crate::{
-    Machine,
+    Machine, ReadError,
     offline::{Archive, ArchivePlan, Origin, write_archive},
     replicated::Replicated,
     storage::{LogStore, Snapshots},
@@ -58,6 +58,9 @@ impl<M: Machine> Core<M> {
         about: String,
         with_history: bool,
     ) -> io::Result<ArchiveStream> {
+        if self.standing.is_quarantined() {
+            return Err(io::Error::other(ReadError::Quarantined));
+        }
         let disk = self.disk.load_full();
         let disk = disk.ok_or_else(|| io::Error::other("this replica has stopped"))?;
         let end = Replicated::clone(&self.board.latest());

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Leadership, admission::Admission, age::Contact, election::Election, stall::Burden};
 use crate::{
     Config, Machine, ReplicaId,
+    agreement::Standing,
     members::level::Report,
     metrics::LEADER_CHANGES_TOTAL,
     storage::{Board, Fatal, LogStore, MachineStore, Snapshots, identity::Identity},
@@ -66,6 +67,14 @@ pub(crate) struct Core<M: Machine> {
     /// Since when this replica leads.
     pub(crate) leading_since: Mutex<Option<Instant>>,
     pub(crate) targets: Mutex<HashMap<ReplicaId, (Peer, Target)>>,
+    /// What this replica is worth as a witness.
+    pub(crate) standing: Arc<Standing>,
+    /// Counts wishes for a comparison of all members.
+    pub(crate) comparisons: watch::Sender<u64>,
+    /// One state is digested at a time.
+    pub(crate) digesting: tokio::sync::Mutex<()>,
+    /// Held while this replica is being healed.
+    pub(crate) healing: Arc<tokio::sync::Mutex<()>>,
     /// What the members said of their programs, while this replica leads.
     pub(crate) reports: Mutex<BTreeMap<ReplicaId, Report>>,
 }

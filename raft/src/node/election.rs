@@ -97,8 +97,8 @@ impl<M: Machine> Core<M> {
         if self.leadership().is_leader_here || !self.is_running() {
             return false;
         }
-        // It could not write down its own vote.
-        if self.disk_stalled().is_some() {
+        // It could not write down its own vote, or must not lead.
+        if self.disk_stalled().is_some() || self.standing.is_quarantined() {
             return false;
         }
         let membership = self.membership.load();

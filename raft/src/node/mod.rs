@@ -16,7 +16,7 @@ pub(crate) mod core;
 mod election;
 #[cfg(test)]
 mod guard_test;
-mod peer_api;
+pub(crate) mod peer_api;
 pub(crate) mod propose;
 pub(crate) mod read;
 mod receive;
@@ -285,6 +285,26 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn level_max(&self) -> u64 {
         self.core.about().level_max
+    }
+
+    /// Has a replica in quarantine healed, whichever it is: its state is replaced by the leader's,
+    /// and compared with the majority's. Answers as soon as that has begun; `is_new` is false if
+    /// the replica is not in quarantine.
+    ///
+    /// # Errors
+    /// [`MemberError`]: there is no such member, or it does not answer.
+    pub async fn heal(
+        &self,
+        id: ReplicaId,
+        deadline: Instant,
+    ) -> Result<MemberChanged, MemberError> {
+        self.core.heal(id, deadline).await
+    }
+
+    /// Whether this replica is in quarantine, and serves nobody.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.core.standing.is_quarantined()
     }
 
     /// Takes a snapshot now and waits until it is durable; returns the index it covers.

@@ -1,6 +1,9 @@
 //! What other replicas may ask of this one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use super::{core::Core, propose::Tried, receive};
 use crate::{
     Machine,
+    agreement::rounds,
     members::{Ask, MemberError, Reply, Standing, change::Attempt},
     metrics::PEER_REFUSALS_TOTAL,
     transport::{
@@ -77,6 +81,7 @@ pub(crate) fn router<M: Machine>(core: Arc<Core<M>>) -> Router {
         .route(route::READ_INDEX, post(read_index::<M>))
         .route(route::HELLO, post(hello::<M>))
         .route(route::MEMBERS, post(members::<M>))
+        .route(route::AGREEMENT, post(rounds::answer::<M>))
         .with_state(core)
 }
 
@@ -109,6 +114,14 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// Whoever is in quarantine neither votes nor takes over.
+    fn check_votes(&self) -> Result<(), Reject> {
+        match self.standing.is_quarantined() {
+            true => Err(Reject::new(FAILED, "this replica is in quarantine and does not vote")),
+            false => Ok(()),
+        }
+    }
+
     fn identify(&self, request: &Request) -> Result<Caller, Reject> {
         let checked = self.credentials.check(request.headers());
         let caller = checked.map_err(|refusal| {
@@ -125,6 +138,9 @@ async fn append<M: Machine>(
     request: Request,
 ) -> Result<Response, Reject> {
     core.admit(&request)?;
+    if core.standing.is_awaiting_state.load(Ordering::Acquire) {
+        return Err(Reject::new(STOPPED, "no entries are taken before the new state is here"));
+    }
     let is_single = number(&request, header::ENTRIES).is_some_and(|entries| entries <= 1);
     let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
     let confirmed_ms = number(&request, header::CONFIRMED_MS);
@@ -152,6 +168,9 @@ async fn append<M: Machine>(
     }
     let mut response = reply(&AppendAnswer::of(&answer))?;
     response.headers_mut().insert(header::MOMENT, core.contact.moment().into());
+    if core.standing.is_quarantined() {
+        response.headers_mut().insert(header::QUARANTINED, 1.into());
+    }
     Ok(response)
 }
 
@@ -160,6 +179,7 @@ async fn vote<M: Machine>(
     request: Request,
 ) -> Result<Response, Reject> {
     core.admit(&request)?;
+    core.check_votes()?;
     let ask: VoteAsk = message(request).await?;
     let answer = core.raft.vote(ask.request()).await.map_err(stopped)?;
     if answer.vote_granted {
@@ -173,6 +193,7 @@ async fn pre_vote<M: Machine>(
     request: Request,
 ) -> Result<Response, Reject> {
     core.admit(&request)?;
+    core.check_votes()?;
     let ask: VoteAsk = message(request).await?;
     let answer = core.raft.pre_vote(ask.request()).await.map_err(stopped)?;
     if answer.vote_granted {
@@ -186,6 +207,7 @@ async fn transfer<M: Machine>(
     request: Request,
 ) -> Result<Response, Reject> {
     core.admit(&request)?;
+    core.check_votes()?;
     let ask: TransferAsk = message(request).await?;
     let answer = core.raft.handle_transfer_leader(ask.request()).await.map_err(stopped)?;
     reply(&TransferAnswer::of(answer))
@@ -290,7 +312,7 @@ impl<M: Machine> Core<M> {
 }
 
 /// How long the sender waits for the answer.
-fn patience_of(request: &Request) -> Duration {
+pub(crate) fn patience_of(request: &Request) -> Duration {
     number(request, header::PATIENCE_MS).map_or(PATIENCE, Duration::from_millis).min(PATIENCE_MAX)
 }
 
@@ -298,7 +320,8 @@ fn number(request: &Request, name: &str) -> Option<u64> {
     request.headers().get(name)?.to_str().ok()?.parse().ok()
 }
 
-async fn message<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Reject> {
+/// The message that a request carries.
+pub(crate) async fn message<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Reject> {
     let body = body_of(request, BODY_BYTES_MAX).await?;
     wire::decode(&body).map_err(malformed)
 }
@@ -343,7 +366,8 @@ async fn large_body(body: Body, limit: usize) -> Result<Bytes, Reject> {
     }
 }
 
-fn reply<T: Serialize>(answer: &T) -> Result<Response, Reject> {
+/// An answer that carries a message.
+pub(crate) fn reply<T: Serialize>(answer: &T) -> Result<Response, Reject> {
     wire::encode(answer)
         .map(|bytes| Body::from(bytes).into_response())
         .map_err(|error| Reject::new(FAILED, error))

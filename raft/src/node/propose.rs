@@ -38,6 +38,10 @@ const NO_LEADER_RETRY_MS: u64 = 1000;
 /// What a proposer is told to wait when the leader has too much to do.
 const BUSY_RETRY_MS: u64 = 100;
 
+/// What a proposer is told when this replica is not to be believed.
+const IN_QUARANTINE: &str =
+    "this replica is in quarantine: its state differs from that of the majority; ask another one";
+
 /// What one attempt to place a proposal came to.
 #[derive(Debug)]
 pub(crate) enum Tried {
@@ -125,6 +129,10 @@ impl<M: Machine> Core<M> {
             entry::encode(proposal).map_err(|error| ProposeError::Invalid(error.to_string()))?;
         let answer = self.place(&entry, deadline).await?;
         let ProposeAnswer { index, term, outcome } = answer;
+        if self.standing.is_quarantined() {
+            // What it came to here may not be what it came to elsewhere.
+            return Err(ProposeError::Unknown { reason: IN_QUARANTINE.to_owned() });
+        }
         let (reply, is_duplicate) = match outcome {
             Outcome::Reply { reply, is_duplicate } => (reply, is_duplicate),
             Outcome::RequestIdReused => return Err(ProposeError::RequestIdReused),
@@ -152,6 +160,9 @@ impl<M: Machine> Core<M> {
         loop {
             if !self.is_running() {
                 return Err(not_placed(doubt, "this replica is stopping"));
+            }
+            if self.standing.is_quarantined() {
+                return Err(not_placed(doubt, IN_QUARANTINE));
             }
             let Some((leader, seen)) = wait_leader(&mut watch, deadline).await else {
                 return Err(not_placed(doubt, reason));
@@ -292,7 +303,12 @@ impl<M: Machine> Core<M> {
             return Tried::Refused("this replica does not lead");
         }
         tokio::select! {
-            tried = self.append(entry) => tried,
+            tried = self.append(entry) => match tried {
+                Tried::Done(_) if self.standing.is_quarantined() => {
+                    Tried::Doubtful(IN_QUARANTINE.to_owned())
+                }
+                tried => tried,
+            },
             () = leader_change(&mut watch, seen) => {
                 Tried::Doubtful("the leader changed".to_owned())
             }

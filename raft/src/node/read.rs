@@ -33,6 +33,9 @@ impl<M: Machine> Core<M> {
         if !self.is_running() {
             return Err(ReadError::NotReady);
         }
+        if self.standing.is_quarantined() {
+            return Err(ReadError::Quarantined);
+        }
         match mode {
             ReadMode::Local { staleness_max, min_index } => {
                 if !*self.is_ready.borrow() {
@@ -54,7 +57,9 @@ impl<M: Machine> Core<M> {
                 }
             }
         }
-        Ok(self.view())
+        let view = self.view();
+        // Found out meanwhile, perhaps.
+        if self.standing.is_quarantined() { Err(ReadError::Quarantined) } else { Ok(view) }
     }
 
     /// The published state as it is.

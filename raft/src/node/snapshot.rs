@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::core::Core;
-use crate::Machine;
+use crate::{Machine, ReadError};
 
 /// How often it is checked whether a snapshot is due.
 const CHECK: Duration = Duration::from_millis(250);
@@ -41,7 +41,9 @@ impl<M: Machine> Core<M> {
             let covered = newest.borrow().as_ref().map(|log_id| log_id.index());
             let applied = self.applied();
             let entries = applied.saturating_sub(covered.unwrap_or(0));
+            // A state that is not to be believed is not kept either.
             let is_due = entries > 0
+                && !self.standing.is_quarantined()
                 && (entries >= policy.entries_max
                     || self.appended_bytes() - bytes_then >= policy.log_bytes_max
                     || since.elapsed() >= policy.age_max);
@@ -60,6 +62,9 @@ impl<M: Machine> Core<M> {
 
     /// Takes a snapshot now and waits until it is durable; returns the index it covers.
     pub(crate) async fn snapshot_now(&self) -> io::Result<u64> {
+        if self.standing.is_quarantined() {
+            return Err(io::Error::other(ReadError::Quarantined));
+        }
         let stopped = || io::Error::other("this replica has stopped");
         let disk = self.disk.load_full().ok_or_else(stopped)?;
         let mut newest = disk.snapshots.watch_newest();

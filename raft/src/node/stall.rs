@@ -33,12 +33,16 @@ pub(crate) struct Burden {
     /// The last term in which another replica was asked to take over because of that. The core
     /// takes no proposals any more in this term, also when the disk works again.
     pub(crate) abandoned_term: u64,
+    /// Whether its state is not to be believed; see [`crate::agreement`].
+    pub(crate) is_quarantined: bool,
 }
 
 impl Burden {
     /// What is left of a leadership.
     pub(crate) fn judge(self, leadership: Leadership) -> Leadership {
-        let is_unfit = self.stalled_since.is_some() || self.abandoned_term == leadership.term;
+        let is_unfit = self.stalled_since.is_some()
+            || self.is_quarantined
+            || self.abandoned_term == leadership.term;
         if leadership.is_leader_here && is_unfit {
             return Leadership { leader: None, is_leader_here: false, ..leadership };
         }
@@ -92,7 +96,8 @@ impl<M: Machine> Core<M> {
         }
         let successor = self.most_advanced_voter();
         self.burden.send_modify(|burden| burden.stalled_since = stalled_since);
-        self.allow_heartbeats(self.burden.borrow().stalled_since.is_none());
+        let burden = *self.burden.borrow();
+        self.allow_heartbeats(burden.stalled_since.is_none() && !burden.is_quarantined);
         if stalled_since.is_some() && leads {
             counter!(LEADERSHIP_GIVEN_UP_TOTAL).increment(1);
             // Sooner than by waiting for the end of the lease. If it comes to nothing, this term
@@ -108,7 +113,8 @@ impl<M: Machine> Core<M> {
     /// Sends heartbeats again once a term has passed in which none were to be sent.
     pub(crate) fn after_term(&self, burden: Burden, leadership: Leadership) {
         let is_over = leadership.term > burden.abandoned_term;
-        self.allow_heartbeats(burden.stalled_since.is_none() && is_over);
+        let is_fit = burden.stalled_since.is_none() && !burden.is_quarantined;
+        self.allow_heartbeats(is_fit && is_over);
     }
 
     fn allow_heartbeats(&self, is_allowed: bool) {
@@ -117,8 +123,8 @@ impl<M: Machine> Core<M> {
 }
 
 /// What keeps a replica from leading, to begin with.
-pub(crate) fn unburdened() -> watch::Sender<Burden> {
-    watch::Sender::new(Burden::default())
+pub(crate) fn burdened(is_quarantined: bool) -> watch::Sender<Burden> {
+    watch::Sender::new(Burden { is_quarantined, ..Burden::default() })
 }
 
 #[cfg(test)]
@@ -130,9 +136,10 @@ mod tests {
         let mine = Leadership { term: 3, leader: Some(1), is_leader_here: true };
         let theirs = Leadership { term: 3, leader: Some(2), is_leader_here: false };
         let none = Leadership { term: 3, leader: None, is_leader_here: false };
-        let stalled = Burden { stalled_since: Some(Instant::now()), abandoned_term: 0 };
-        let abandoned = Burden { stalled_since: None, abandoned_term: 3 };
-        for burden in [stalled, abandoned] {
+        let stalled = Burden { stalled_since: Some(Instant::now()), ..Burden::default() };
+        let abandoned = Burden { abandoned_term: 3, ..Burden::default() };
+        let quarantined = Burden { is_quarantined: true, ..Burden::default() };
+        for burden in [stalled, abandoned, quarantined] {
             assert_eq!(burden.judge(mine), none);
             assert_eq!(burden.judge(theirs), theirs);
         }

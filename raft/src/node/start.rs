@@ -85,6 +85,7 @@ impl<M: Machine> Node<M> {
             tls: core.config.peer_tls.clone(),
         };
         let (stop, tasks) = (core.stop.clone(), core.tasks.clone());
+        core.tell_standing();
         core.tasks.spawn(server::serve(listener.0, app, door, stop, tasks));
         core.raft.run();
         core.tasks.spawn(core.clone().follow());
@@ -109,6 +110,7 @@ impl<M: Machine> Node<M> {
         core.tasks.spawn(core.clone().pass_start_barrier());
         core.tasks.spawn(core.clone().take_snapshots());
         core.tasks.spawn(core.clone().watch_disk());
+        core.tasks.spawn(core.clone().compare_digests());
         Ok(node)
     }
 }
@@ -134,7 +136,7 @@ async fn build<M: Machine>(
     opened: Opened<M>,
     peer_addr: SocketAddr,
 ) -> Result<Arc<Core<M>>, StartError> {
-    let Opened { identity, log, machine, board, snapshots, fatal, .. } = opened;
+    let Opened { identity, log, machine, board, snapshots, fatal, standing, .. } = opened;
     let credentials = Arc::new(Credentials::new(&identity, &config.cluster_token));
     let peers = Arc::new(Peers::new(credentials.clone(), config.peer_tls.clone()));
     let network = NetworkFactory::new(peers.clone(), config.replica_id, config.timers);
@@ -170,7 +172,7 @@ async fn build<M: Machine>(
         contact: Contact::new((config.wall_clock_ms)()),
         election: Election::new(config.timers, identity.incarnation),
         leadership: watch::Sender::new(Leadership::default()),
-        burden: stall::unburdened(),
+        burden: stall::burdened(standing.is_quarantined()),
         is_ready: watch::Sender::new(false),
         is_closing: AtomicBool::new(false),
         is_stopping: AtomicBool::new(false),
@@ -181,6 +183,10 @@ async fn build<M: Machine>(
         leading_since: Mutex::new(None),
         targets: Mutex::new(HashMap::new()),
         reports: Mutex::default(),
+        standing,
+        comparisons: watch::Sender::new(0),
+        digesting: tokio::sync::Mutex::default(),
+        healing: Arc::default(),
         config,
     }))
 }

@@ -16,7 +16,8 @@ impl<M: Machine> Core<M> {
     pub(crate) fn status(&self) -> Status {
         let age_ms = self.age().map(millis);
         let applied_index = self.applied();
-        let is_ready = *self.is_ready.borrow() && self.is_running();
+        let is_quarantined = self.standing.is_quarantined();
+        let is_ready = *self.is_ready.borrow() && self.is_running() && !is_quarantined;
         let leadership = self.leadership();
         let purged = self.disk.load_full().and_then(|disk| disk.log.purged());
         let purged_index = purged.map_or(0, |log_id| log_id.index());
@@ -52,6 +53,7 @@ impl<M: Machine> Core<M> {
             purged_index,
             age_ms,
             disk_stalled_ms: self.disk_stalled().map(millis),
+            agreement: self.standing.agreement(),
             is_ready,
             peers,
         }

@@ -15,6 +15,7 @@ use std::{
 use super::{Founded, Founding, Jump, OfflineDisk, found_disk};
 use crate::{
     Machine, StartError,
+    agreement::standing::{STANDING_FILE, Standing},
     storage::{
         files::{doing, sync_dir, write_whole},
         identity::IDENTITY_FILE,
@@ -29,7 +30,7 @@ const BEFORE_PREFIX: &str = "before-recovery-";
 /// In the directory of the new disk, once it is whole: says where the old one goes.
 const PLAN_FILE: &str = "put-aside";
 /// What a disk is made of, the identity last.
-const PARTS: [&str; 5] = ["raft", "mark", "snap", "recv", IDENTITY_FILE];
+const PARTS: [&str; 6] = ["raft", "mark", "snap", "recv", STANDING_FILE, IDENTITY_FILE];
 
 /// Makes the disk of a replica whose cluster is lost the disk of a new cluster's only replica. All
 /// entries of its log are kept, committed or not: among those it had not heard to be committed may
@@ -53,6 +54,13 @@ pub fn found_in_place<M: Machine>(
              start the replica with the token that was given then",
             data_dir.display(),
             aside.display()
+        )));
+    }
+    if Standing::open(&data_dir)?.is_quarantined() {
+        return Err(StartError::Damaged(format!(
+            "{0} is in quarantine: its state differed from that of the majority; choose another \
+             disk, or remove {0}/{STANDING_FILE} if there is none, knowing that this state is wrong",
+            data_dir.display()
         )));
     }
     let disk = OfflineDisk::open(&data_dir)?;

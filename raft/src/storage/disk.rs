@@ -14,7 +14,8 @@ use super::{
     snapshot::Kept,
 };
 use crate::{
-    Config, LevelUnknown, Machine, StartError, config::WindowLimits, replicated::Replicated,
+    Config, LevelUnknown, Machine, StartError, agreement::Standing, config::WindowLimits,
+    replicated::Replicated,
 };
 
 /// The disk of one replica.
@@ -37,6 +38,8 @@ pub(crate) struct Opened<M: Machine> {
     pub(crate) snapshots: Arc<Snapshots>,
     /// Raised when the replica must stop.
     pub(crate) fatal: Fatal,
+    /// What the replica is worth as a witness.
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Disk {
@@ -61,6 +64,7 @@ impl Disk {
         let lock = Arc::new(DirLock::take(data_dir)?);
         let identity = Identity::claim(config)?;
         let seen = Found::check_untouched(data_dir, &identity)?;
+        let standing = Arc::new(Standing::open(data_dir)?);
         let found = Found::open(data_dir, &identity)?;
         let place = data_dir.display().to_string();
         let kept = Kept::decode(found.snapshot.as_deref()).map_err(|e| refuse(&place, e))?;
@@ -82,7 +86,8 @@ impl Disk {
         let snapshots =
             Arc::new(Snapshots::new(data_dir, kept, Arc::new(log.clone()), fatal.clone()));
         let machine = MachineStore::new(state, snapshots.clone(), fatal.clone());
+        let machine = machine.with_standing(standing.clone());
         let board = machine.board();
-        Ok(Opened { identity, is_virgin, log, machine, board, snapshots, fatal })
+        Ok(Opened { identity, is_virgin, log, machine, board, snapshots, fatal, standing })
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         snapshot: SnapshotPolicy { age_max: Duration::from_secs(60), ..SnapshotPolicy::default() },
         wall_clock_ms: || 0,
         levels: crate::config::LevelConfig::default(),
+        digest_interval: Duration::from_millis(200),
         unsafe_leader_restore: false,
     }
 }

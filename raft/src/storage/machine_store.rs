@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, watch};
 use super::{Fatal, SnapshotFile, Snapshots, history::History};
 use crate::{
     Machine,
+    agreement::{Samples, Standing},
     metrics::{APPLY_BATCH_ENTRIES, WINDOW_REQUESTS},
     replicated::{AppliedEvents, Replicated},
     types::{LogId, Outcome, SnapshotMeta, StoredMembership, TypeConfig},
@@ -36,6 +37,7 @@ pub(crate) struct Board<M: Machine> {
     applied: watch::Sender<u64>,
     events: broadcast::Sender<Arc<AppliedEvents<M::Event>>>,
     history: History<M::Event>,
+    samples: Samples<M>,
 }
 
 impl<M: Machine> Board<M> {
@@ -43,6 +45,7 @@ impl<M: Machine> Board<M> {
         Self {
             applied: watch::Sender::new(state.index()),
             history: History::new(state.index()),
+            samples: Samples::new(),
             published: ArcSwap::from_pointee(state),
             events: broadcast::Sender::new(EVENTS_KEPT),
         }
@@ -70,6 +73,11 @@ impl<M: Machine> Board<M> {
         &self.history
     }
 
+    /// The states that are compared with other replicas'.
+    pub(crate) fn samples(&self) -> &Samples<M> {
+        &self.samples
+    }
+
     /// Events come with the index of their entry.
     fn publish(&self, state: &Replicated<M>, events: Vec<(u64, M::Event)>) {
         let index = state.index();
@@ -86,6 +94,7 @@ impl<M: Machine> Board<M> {
 
     /// Publishes a state that was not reached entry by entry.
     fn replace(&self, state: &Replicated<M>) {
+        self.samples.forget();
         self.published.store(Arc::new(state.clone()));
         self.history.reset(state.index());
         self.applied.send_replace(state.index());
@@ -98,13 +107,20 @@ pub(crate) struct MachineStore<M: Machine> {
     board: Arc<Board<M>>,
     snapshots: Arc<Snapshots>,
     fatal: Fatal,
+    /// Told when the state is replaced; `None` only in tests of the storage.
+    standing: Option<Arc<Standing>>,
 }
 
 impl<M: Machine> MachineStore<M> {
     /// Goes on from a state: the newest snapshot's, or the first of all.
     pub(crate) fn new(state: Replicated<M>, snapshots: Arc<Snapshots>, fatal: Fatal) -> Self {
         let board = Arc::new(Board::new(state.clone()));
-        Self { state, board, snapshots, fatal }
+        Self { state, board, snapshots, fatal, standing: None }
+    }
+
+    /// Tells when the state is replaced.
+    pub(crate) fn with_standing(self, standing: Arc<Standing>) -> Self {
+        Self { standing: Some(standing), ..self }
     }
 
     /// Lets entries leave indexes out; see [`Replicated::accepting_gaps`].
@@ -134,6 +150,7 @@ impl<M: Machine> MachineStore<M> {
                 io::Error::other(error)
             })?;
             let index = self.state.index();
+            self.board.samples.offer(&self.state);
             events.extend(of_entry.drain(..).map(|event| (index, event)));
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
@@ -183,6 +200,13 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        if let Some(standing) = &self.standing {
+            // Before it is so: what is written too early only costs a comparison.
+            standing.state_replaced().await.inspect_err(|error| {
+                self.fatal
+                    .raise(format!("writing down that the state is replaced failed: {error}"));
+            })?;
+        }
         let state = self.snapshots.install::<M>(meta, snapshot, self.state.level_max()).await?;
         self.state = state.succeeding(&self.state);
         self.board.replace(&self.state);

@@ -7,6 +7,7 @@
 //! <data>/mark       the last index known to be flushed; a lower bound
 //! <data>/snap/      complete snapshots
 //! <data>/recv/      snapshots being received
+//! <data>/standing   only of a replica that cannot be believed, or not yet; see `agreement`
 //! ```
 //!
 //! It never acknowledges before the fsync, never retries a failed write, and never repairs what it

@@ -33,6 +33,7 @@ pub(crate) struct Cluster {
     joined: Vec<PeerConfig>,
     joined_last: ReplicaId,
     nodes: BTreeMap<ReplicaId, Node<Registers>>,
+    quirks: BTreeMap<ReplicaId, u64>,
 }
 
 impl Cluster {
@@ -69,6 +70,7 @@ impl Cluster {
             joined_last: size,
             peers,
             nodes: BTreeMap::new(),
+            quirks: BTreeMap::new(),
         }
     }
 
@@ -83,6 +85,15 @@ impl Cluster {
         cluster.start_all().await;
         cluster.all_ready().await;
         cluster
+    }
+
+    /// Makes a replica that is not started yet go wrong; see [`Registers::with_quirk`].
+    pub(crate) fn spoil(&mut self, id: ReplicaId) {
+        self.quirks.insert(id, 100 + id);
+    }
+
+    fn machine(&self, id: ReplicaId) -> Registers {
+        Registers::with_quirk(self.quirks.get(&id).copied().unwrap_or_default())
     }
 
     /// The configuration of a replica.
@@ -102,6 +113,7 @@ impl Cluster {
             snapshot: SnapshotPolicy::default(),
             wall_clock_ms,
             levels: crate::config::LevelConfig::default(),
+            digest_interval: Duration::from_millis(200),
             unsafe_leader_restore: false,
         };
         (self.tweak)(&mut config);
@@ -127,7 +139,8 @@ impl Cluster {
     pub(crate) async fn try_start(&mut self, config: Config) -> Result<(), StartError> {
         let id = config.replica_id;
         let listener = self.listener(id);
-        let node = Node::start_with_listener(config, Registers::default(), listener).await?;
+        let machine = self.machine(id);
+        let node = Node::start_with_listener(config, machine, listener).await?;
         self.nodes.insert(id, node);
         Ok(())
     }
@@ -219,8 +232,8 @@ impl Cluster {
             .collect();
         let starts: Vec<_> = stopped
             .iter()
-            .map(|id| (self.config(*id), self.listener(*id)))
-            .map(|(config, bound)| Node::start_with_listener(config, Registers::default(), bound))
+            .map(|id| (self.config(*id), self.machine(*id), self.listener(*id)))
+            .map(|(config, machine, bound)| Node::start_with_listener(config, machine, bound))
             .collect();
         let started = futures::future::join_all(starts).await;
         for (id, node) in stopped.into_iter().zip(started) {

@@ -19,9 +19,18 @@ const KIND_COUNT: u8 = 2;
 pub struct Registers {
     values: imbl::OrdMap<String, u64>,
     commands: u64,
+    /// Differs between replicas without being part of the state; see [`RegisterCommand::Quirk`].
+    quirk: u64,
 }
 
 impl Registers {
+    /// No registers, on a replica that goes wrong: what [`RegisterCommand::Quirk`] does there
+    /// depends on the replica. A state that comes as a snapshot goes wrong no more.
+    #[must_use]
+    pub fn with_quirk(quirk: u64) -> Self {
+        Self { quirk, ..Self::default() }
+    }
+
     /// The value of a register, if it was ever set.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<u64> {
@@ -81,6 +90,12 @@ pub enum RegisterCommand {
         /// Size of the reply in bytes.
         bytes: u32,
     },
+    /// Sets a register to something that does not follow from the log, as a command does that
+    /// looks at a clock or at a hash map: the defect that the comparison of digests is for.
+    Quirk {
+        /// Its name.
+        key: String,
+    },
 }
 
 /// What a register command came to.
@@ -133,6 +148,11 @@ impl Machine for Registers {
             RegisterCommand::Remove { key } => {
                 self.values.remove(&key);
                 events.push(RegisterEvent { key, value: None });
+                RegisterReply::Value(None)
+            }
+            RegisterCommand::Quirk { key } => {
+                // The reply tells nothing, so that the state alone gives it away.
+                self.values.insert(key, self.quirk);
                 RegisterReply::Value(None)
             }
             RegisterCommand::Fill { bytes } => {

@@ -1,7 +1,7 @@
 //! Sends requests to other replicas.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     convert::Infallible,
     error::Error,
     fmt, io,
@@ -120,6 +120,8 @@ pub(crate) struct Peers {
     book: ArcSwap<StoredMembership>,
     /// The last moment each replica told, in its own terms.
     moments: Mutex<HashMap<ReplicaId, u64>>,
+    /// The replicas that said last that they are in quarantine.
+    quarantined: Mutex<BTreeSet<ReplicaId>>,
     /// How long ago a quorum confirmed that this replica leads; set once the core runs.
     confirmed: OnceLock<Box<dyn Fn() -> Option<Duration> + Send + Sync>>,
     log: Client<Connector, Body>,
@@ -150,6 +152,7 @@ impl Peers {
             credentials,
             book: ArcSwap::default(),
             moments: Mutex::default(),
+            quarantined: Mutex::default(),
             confirmed: OnceLock::new(),
         }
     }
@@ -183,7 +186,18 @@ impl Peers {
         if let Some(moment) = moment.and_then(|value| value.to_str().ok()?.parse().ok()) {
             let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
             moments.insert(of, moment);
+            drop(moments);
+            let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+            match response.headers().contains_key(header::QUARANTINED) {
+                true => quarantined.insert(of),
+                false => quarantined.remove(&of),
+            };
         }
+    }
+
+    /// Whether a replica said so of itself when it last answered an append.
+    pub(crate) fn is_quarantined(&self, id: ReplicaId) -> bool {
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// From now on members are reached where this membership says.

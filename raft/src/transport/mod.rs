@@ -50,6 +50,8 @@ pub(crate) mod route {
     pub(crate) const READ_INDEX: &str = "/quorate/peer/v1/read-index";
     /// Who is there, and whom it knows.
     pub(crate) const HELLO: &str = "/quorate/peer/v1/hello";
+    /// Whether all members have come to the same state.
+    pub(crate) const AGREEMENT: &str = "/quorate/peer/v1/agreement";
     /// Who belongs to the cluster, and changes of that.
     pub(crate) const MEMBERS: &str = "/quorate/peer/v1/members";
 }
@@ -64,6 +66,8 @@ pub(crate) mod header {
     /// On the answer to an append: the present moment, in the receiver's own terms. On the next
     /// append: the last moment the receiver told, which shows how old the append is at most.
     pub(crate) const MOMENT: &str = "quorate-moment";
+    /// On the answer to an append: 1 while the receiver is in quarantine.
+    pub(crate) const QUARANTINED: &str = "quorate-quarantined";
     /// How often a proposal was forwarded; more than once is refused.
     pub(crate) const HOPS: &str = "quorate-hops";
     /// How long the sender waits for the answer, in milliseconds.

@@ -66,7 +66,8 @@ impl NetworkFactory {
         Self { peers, here, timers }
     }
 
-    fn connect(&self, line: Line, id: ReplicaId, peer: &Peer) -> Network {
+    /// Connections to one replica, for one use.
+    pub(crate) fn connect(&self, line: Line, id: ReplicaId, peer: &Peer) -> Network {
         let name = Name { id, incarnation: peer.incarnation };
         Network {
             target: ArcSwap::from_pointee(self.peers.target(name, &peer.peer_addr)),
@@ -154,7 +155,7 @@ impl Network {
     }
 
     /// Sends the snapshot and waits until it is installed; ends when nothing moves for too long.
-    async fn transmit(
+    pub(crate) async fn transmit(
         &self,
         vote: Vote,
         snapshot: Snapshot,

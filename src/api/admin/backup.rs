@@ -53,6 +53,9 @@ async fn begin(edge: &Edge, request: Request) -> Result<(Visit, ArchiveStream), 
     if !edge.broker.is_founded() {
         return Err(ReadError::NotReady.into());
     }
+    if edge.broker.is_quarantined() {
+        return Err(ReadError::Quarantined.into());
+    }
     // Otherwise whatever there is: a replica that has lost its leader is worth a backup, too.
     if consistency.is_some() {
         drop(edge.view(&visit).await?);

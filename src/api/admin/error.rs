@@ -85,7 +85,7 @@ impl From<ResealError> for Failure {
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(Refusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(Refusal::Busy | Refusal::Quarantined) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(Refusal::TooFast { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused(Refusal::Unauthenticated(_)) => StatusCode::UNAUTHORIZED,
             Self::Refused(Refusal::Forbidden(_)) => StatusCode::FORBIDDEN,
@@ -113,7 +113,7 @@ impl Failure {
             }
             Self::Members(MemberError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Propose(ProposeError::NotAccepted { .. })
-            | Self::Read(ReadError::NotReady | ReadError::Stale { .. }) => {
+            | Self::Read(ReadError::NotReady | ReadError::Quarantined | ReadError::Stale { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Propose(ProposeError::Unknown { .. }) | Self::Read(ReadError::Timeout { .. }) => {
@@ -127,6 +127,9 @@ impl Failure {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Busy) => "overloaded",
+            Self::Refused(Refusal::Quarantined) | Self::Read(ReadError::Quarantined) => {
+                "quarantined"
+            }
             Self::Refused(Refusal::TooFast { .. }) => "too_many_requests",
             Self::Refused(Refusal::Unauthenticated(_)) => "unauthenticated",
             Self::Refused(Refusal::Forbidden(_)) => "forbidden",

@@ -138,6 +138,9 @@ pub(super) async fn events(
     if !edge.broker.is_founded() {
         return Err(Failure::Read(ReadError::NotReady));
     }
+    if edge.broker.is_quarantined() {
+        return Err(Failure::Read(ReadError::Quarantined));
+    }
     let wait = parameters.wait.map(Duration::try_from_secs_f64).transpose();
     let wait = wait.map_err(|_| Failure::Malformed("wait is a number of seconds".to_owned()))?;
     let (oldest, present) = edge.broker.event_bounds();
@@ -198,6 +201,9 @@ impl Reader {
                 () = self.stopping.wait() => true,
                 () = std::future::ready(()), if !taken.is_empty() => true,
             };
+            if self.broker.is_quarantined() {
+                return Err(Failure::Read(ReadError::Quarantined));
+            }
             if is_over {
                 let (oldest, _) = self.broker.event_bounds();
                 let page = json!({ "events": taken, "next": self.next, "oldest": oldest });
@@ -248,7 +254,8 @@ impl Reader {
     async fn next_text(mut self) -> Option<(String, Option<Self>)> {
         let silent_until = Instant::now() + SIGN_OF_LIFE;
         loop {
-            if !self.is_still_allowed() {
+            // What follows from a wrong state is not told.
+            if !self.is_still_allowed() || self.broker.is_quarantined() {
                 return None;
             }
             self.applied.borrow_and_update();

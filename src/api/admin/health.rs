@@ -56,7 +56,7 @@ pub(super) async fn metrics() -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render_metrics()).into_response()
 }
 
-fn checks(edge: &Edge) -> [Check; 6] {
+fn checks(edge: &Edge) -> [Check; 7] {
     let status = edge.broker.status();
     let check = |name, is_good: bool, fault: &dyn Fn() -> String| Check {
         name,
@@ -67,7 +67,9 @@ fn checks(edge: &Edge) -> [Check; 6] {
     let age_max = edge.settings.read_staleness_max;
     let is_fresh = age_max.is_none_or(|limit| u128::from(age_ms) <= limit.as_millis());
     [
-        check("barrier", status.is_ready, &|| "not caught up since the start".to_owned()),
+        check("barrier", status.is_ready || edge.broker.is_quarantined(), &|| {
+            "not caught up since the start".to_owned()
+        }),
         check("founded", edge.broker.is_founded(), &|| "the cluster is not founded".to_owned()),
         check("leader", status.leader.is_some(), &|| "no leader is known".to_owned()),
         check("lag", lag <= LAG_ENTRIES_MAX && is_fresh, &|| match status.age_ms {
@@ -77,6 +79,10 @@ fn checks(edge: &Edge) -> [Check; 6] {
         check("disk", status.disk_stalled_ms.is_none(), &|| {
             let stalled_ms = status.disk_stalled_ms.unwrap_or_default();
             format!("a write has not returned for {stalled_ms} ms")
+        }),
+        check("agreement", status.agreement.quarantine.is_none(), &|| {
+            let index = status.agreement.quarantine.as_ref().map_or(0, |why| why.index);
+            format!("in quarantine: at index {index} the state differed from that of the majority")
         }),
         check("stopping", !edge.settings.admin.stopping.get(), &|| "stopping".to_owned()),
     ]

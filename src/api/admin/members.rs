@@ -130,6 +130,22 @@ pub(super) async fn promote(
     change(&edge, &visit, MemberChange::Promote { id: id_of(&id)? }).await
 }
 
+/// `POST /quorate/v1/members/{id}/heal`: has a replica in quarantine take over the leader's state;
+/// answers as soon as that has begun. `changed` is false if it is not in quarantine.
+pub(super) async fn heal(
+    State(edge): State<Arc<Edge>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<Changed> {
+    let (head, _) = request.into_parts();
+    let visit = admit(&edge, &head)?;
+    let id = id_of(&id)?;
+    let healed = edge.broker.heal(id, visit.call.deadline).await?;
+    let from = &visit.call.actor;
+    tracing::info!(peer = id, from, "healing a replica was asked for");
+    Ok(Json(healed.into()))
+}
+
 /// `DELETE /quorate/v1/members/{id}`: removes a member for ever.
 pub(super) async fn remove(
     State(edge): State<Arc<Edge>>,

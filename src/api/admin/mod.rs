@@ -92,6 +92,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/members", get(members::list).post(members::add))
         .route("/quorate/v1/members/{id}", delete(members::remove).patch(members::update))
         .route("/quorate/v1/members/{id}/promote", post(members::promote))
+        .route("/quorate/v1/members/{id}/heal", post(members::heal))
         .route("/quorate/v1/members/{id}/replace", post(members::replace))
         .route("/quorate/v1/feature-level", get(feature_level::show).post(feature_level::raise))
         .route("/quorate/v1/snapshot", post(routes::snapshot))

@@ -86,6 +86,7 @@ pub(super) fn respond(failure: &Failure) -> Response<Body> {
     match failure {
         Failure::Rejected(rejection) => failed(StatusCode::BAD_REQUEST, &rejection.to_string()),
         Failure::Propose(error) => not_proposed(error),
+        Failure::Read(error @ ReadError::Quarantined) => unavailable(&error.to_string()),
         Failure::Read(_) => unavailable(NO_LEADER),
         Failure::Waiting => unavailable(OUTCOME_UNKNOWN),
         Failure::Refused(refusal) => refused(refusal),
@@ -123,6 +124,7 @@ fn not_proposed(error: &ProposeError) -> Response<Body> {
 fn refused(refusal: &Refusal) -> Response<Body> {
     match refusal {
         Refusal::Busy => unavailable(NOT_COMMITTED),
+        Refusal::Quarantined => unavailable(&refusal.to_string()),
         Refusal::TooFast { retry_after_s } => {
             let mut response = failed(StatusCode::TOO_MANY_REQUESTS, &refusal.to_string());
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));

@@ -93,6 +93,7 @@ pub(super) fn respond(failure: &Failure, profile: Profile) -> Response<Body> {
         }
         Failure::Propose(error) => not_proposed(error, profile),
         Failure::Members(error) => members_kept(error, profile),
+        Failure::Read(ReadError::Quarantined) => refused(&Refusal::Quarantined, profile),
         Failure::Read(_) | Failure::NoLeader => no_leader(1, profile),
         Failure::Refused(refusal) => refused(refusal, profile),
         Failure::NoRoute => answer(StatusCode::NOT_FOUND, "not found", profile),
@@ -211,7 +212,7 @@ fn no_leader(retry_after_s: u64, profile: Profile) -> Response<Body> {
 
 fn refused(refusal: &Refusal, profile: Profile) -> Response<Body> {
     let status = match refusal {
-        Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy | Refusal::Quarantined => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -221,7 +222,7 @@ fn refused(refusal: &Refusal, profile: Profile) -> Response<Body> {
     };
     let mut response = answer(status, &refusal.to_string(), profile);
     match refusal {
-        Refusal::Busy => {
+        Refusal::Busy | Refusal::Quarantined => {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
         }
         Refusal::TooFast { retry_after_s } => {

@@ -105,6 +105,7 @@ pub(super) fn respond(failure: &Failure, dialect: Dialect) -> Response<Body> {
         Failure::Rejected(rejection, operation) => rejected(rejection, *operation, dialect),
         Failure::Propose(error) => not_proposed(error),
         Failure::Refused(refusal) => refused(refusal),
+        Failure::Read(ReadError::Quarantined) => quarantined(),
         Failure::Read(_) | Failure::NotVisible => {
             answer(StatusCode::GATEWAY_TIMEOUT, &ErrorJson::code("EXTERNAL_TIMEOUT"))
         }
@@ -225,6 +226,15 @@ fn not_proposed(error: &ProposeError) -> Response<Body> {
     }
 }
 
+/// Nothing this replica says can be believed; another one has the truth.
+fn quarantined() -> Response<Body> {
+    let message = Refusal::Quarantined.to_string();
+    let body = ErrorJson { message: Some(&message), ..ErrorJson::code("RETRY") };
+    let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &body);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+    response
+}
+
 fn refused(refusal: &Refusal) -> Response<Body> {
     let later = |status: StatusCode, seconds: u64| {
         let mut response = answer(status, &ErrorJson::code("RETRY"));
@@ -236,6 +246,7 @@ fn refused(refusal: &Refusal) -> Response<Body> {
     };
     let status = match refusal {
         Refusal::Busy => return later(StatusCode::SERVICE_UNAVAILABLE, 1),
+        Refusal::Quarantined => return quarantined(),
         Refusal::TooFast { retry_after_s } => {
             return later(StatusCode::TOO_MANY_REQUESTS, *retry_after_s);
         }

@@ -197,6 +197,22 @@ impl Snapshots {
         })
     }
 
+    /// Keeps the newest snapshot alone; returns its position.
+    ///
+    /// # Errors
+    /// Whatever writing returns.
+    pub(crate) async fn forget_older(&self) -> io::Result<Option<LogId>> {
+        let _turn = self.turn.lock().await;
+        let previous = self.kept().clone();
+        let position = previous.newest_position();
+        let Some(older) = previous.older else { return Ok(position) };
+        let next = Kept { newest: previous.newest, older: None };
+        self.index.save(next.encode()?, None, None).await?;
+        *self.kept() = next;
+        remove_if_there(&self.snap_dir.join(older.name))?;
+        Ok(position)
+    }
+
     async fn try_write<M: Machine>(
         &self,
         state: Replicated<M>,
