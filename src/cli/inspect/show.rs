@@ -77,6 +77,10 @@ pub(super) fn entry(raw: &RawEntry) -> io::Result<Item> {
             json["members"] = members.clone();
             ("membership".to_owned(), members, String::new(), None)
         }
+        EntryKind::Command if is_empty(raw) => {
+            json["kind"] = "nothing".into();
+            ("nothing".to_owned(), Value::Null, String::new(), None)
+        }
         EntryKind::Command => {
             let found = command(raw, &mut json)?;
             (found.what, found.detail, found.time, Some(found.family))
@@ -86,6 +90,12 @@ pub(super) fn entry(raw: &RawEntry) -> io::Result<Item> {
     let row =
         vec![raw.index.to_string(), raw.term.to_string(), time, family_name, what, brief(&detail)];
     Ok(Item { json, row, family })
+}
+
+/// Whether an entry has no command: a leader writes such a one when its snapshot must cover more
+/// than another replica has, and no replica applies it.
+fn is_empty(raw: &RawEntry) -> bool {
+    entry::view(&raw.payload).is_ok_and(|view| view.command.is_empty())
 }
 
 struct Found {
