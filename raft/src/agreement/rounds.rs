@@ -39,8 +39,8 @@ use crate::{
 
 /// How long a member may take to apply an index and to digest its state.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The pause between two rounds is at least this many times what the slowest part of the last one
-/// took, so that a large state costs no more than a few parts in a hundred of one processor.
+/// The pause between two rounds is at least this many times what it took the leader to digest its
+/// state, so that a large one costs no more than a few parts in a hundred of one processor.
 const PAUSE_FACTOR: u32 = 20;
 /// How often a replica that does not lead looks whether it does by now, and the pause between
 /// rounds that somebody waits for.
@@ -58,6 +58,8 @@ struct Progress {
     prefers_newest: bool,
     /// Rounds that are still made in quick succession, because somebody waits for them.
     wished: u32,
+    /// What it took to digest this replica's own state in the last round.
+    took: Duration,
 }
 
 impl<M: Machine> Core<M> {
@@ -65,7 +67,7 @@ impl<M: Machine> Core<M> {
     pub(crate) async fn compare_digests(self: Arc<Self>) {
         let mut progress = Progress::default();
         let mut wishes = self.comparisons.subscribe();
-        let mut pause = self.pause_after(Duration::ZERO, &progress);
+        let mut pause = self.pause_after(&progress);
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
@@ -84,7 +86,6 @@ impl<M: Machine> Core<M> {
                 pause = IDLE;
                 continue;
             }
-            let begun = Instant::now();
             // Also with an interval of nought, if somebody wishes it.
             if !self.config.digest_interval.is_zero() || progress.wished > 0 {
                 tokio::select! {
@@ -92,19 +93,17 @@ impl<M: Machine> Core<M> {
                     () = self.stop.cancelled() => return,
                 }
             }
-            pause = self.pause_after(begun.elapsed(), &progress);
+            pause = self.pause_after(&progress);
         }
     }
 
-    /// The pause after a round that took so long.
-    fn pause_after(&self, took: Duration, progress: &Progress) -> Duration {
+    fn pause_after(&self, progress: &Progress) -> Duration {
         let interval = match self.config.digest_interval {
             _ if progress.wished > 0 => IDLE,
             interval if interval.is_zero() => PATIENCE,
             interval => interval,
         };
-        // A silent member costs nothing but time.
-        if took < PATIENCE { interval.max(took * PAUSE_FACTOR) } else { interval }
+        interval.max(progress.took * PAUSE_FACTOR)
     }
 
     /// Has the members compared again soon, if this replica leads.
@@ -125,8 +124,9 @@ impl<M: Machine> Core<M> {
         if index <= progress.complete {
             return;
         }
-        let deadline = Instant::now() + PATIENCE;
-        let Some(own) = self.testify(index, deadline).await else { return };
+        let begun = Instant::now();
+        let Some(own) = self.testify(index, begun + PATIENCE).await else { return };
+        progress.took = begun.elapsed();
         let asked = others.iter().map(|id| self.ask_digest(*id, index));
         let heard: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
         let is_complete = heard.len() == others.len();
@@ -284,7 +284,11 @@ impl<M: Machine> Core<M> {
             Record { finding: None, is_unproven: false } => Ok(()),
             // Equal now, and yet its snapshots may not be: only a new state ends it.
             Record { finding: Some(_), is_unproven: false } => Ok(()),
-            Record { finding: Some(_), is_unproven: true } => self.release(index).await,
+            // An index before that says nothing of a state that is still on its way.
+            Record { finding: Some(finding), is_unproven: true } if index > finding.index => {
+                self.release(index).await
+            }
+            Record { finding: Some(_), is_unproven: true } => Ok(()),
             Record { finding: None, is_unproven: true } => {
                 self.standing.update(|record| record.is_unproven = false).await.map(drop)
             }

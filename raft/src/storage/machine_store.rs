@@ -134,6 +134,14 @@ impl<M: Machine> MachineStore<M> {
         self.board.clone()
     }
 
+    async fn tell_replaced(&self) -> io::Result<()> {
+        let Some(standing) = &self.standing else { return Ok(()) };
+        standing.state_replaced().await.inspect_err(|error| {
+            let message = format!("writing down that the state is replaced failed: {error}");
+            self.fatal.raise(message);
+        })
+    }
+
     fn apply_batch(
         &mut self,
         batch: Vec<Result<EntryResponder<TypeConfig>, io::Error>>,
@@ -200,17 +208,13 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        if let Some(standing) = &self.standing {
-            // Before it is so: what is written too early only costs a comparison.
-            standing.state_replaced().await.inspect_err(|error| {
-                self.fatal
-                    .raise(format!("writing down that the state is replaced failed: {error}"));
-            })?;
-        }
+        // Before it is so, because it must not be forgotten; what is written too early only costs a
+        // comparison. And after it, because one of the former state may have ended meanwhile.
+        self.tell_replaced().await?;
         let state = self.snapshots.install::<M>(meta, snapshot, self.state.level_max()).await?;
         self.state = state.succeeding(&self.state);
         self.board.replace(&self.state);
-        Ok(())
+        self.tell_replaced().await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
