@@ -40,39 +40,45 @@ const BOUND: Duration = Duration::from_millis(2 * INTERVAL_MS + 4_000);
 const NAME: &[u8] = b"collides-jm068bls5";
 const CHANGED: &[u8] = b"collides-78b6u26mr";
 
-/// Passes on what is sent to the replica that goes wrong, and changes the name in it.
+/// Passes on what is sent to a replica, and changes the name in it while it is bad.
 struct Relay {
+    is_bad: Arc<AtomicBool>,
     flips: Arc<AtomicU64>,
 }
 
 impl Relay {
     async fn start(listen: &str, to: &str, is_bad: bool) -> Self {
-        let flips = Arc::new(AtomicU64::new(0));
+        let (is_bad, flips) = (Arc::new(AtomicBool::new(is_bad)), Arc::new(AtomicU64::new(0)));
         let listener = TcpListener::bind(listen).await.unwrap();
-        let (to, count) = (to.to_owned(), flips.clone());
+        let (to, bad, count) = (to.to_owned(), is_bad.clone(), flips.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(&to).await else { continue };
                 drop((near.set_nodelay(true), far.set_nodelay(true)));
                 let (near_read, near_write) = near.into_split();
                 let (far_read, far_write) = far.into_split();
-                let flips = is_bad.then(|| count.clone());
-                tokio::spawn(pass(near_read, far_write, flips));
+                tokio::spawn(pass(near_read, far_write, Some((bad.clone(), count.clone()))));
                 tokio::spawn(pass(far_read, near_write, None));
             }
         });
-        Self { flips }
+        Self { is_bad, flips }
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, flips: Option<Arc<AtomicU64>>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    flips: Option<(Arc<AtomicBool>, Arc<AtomicU64>)>,
+) {
     let mut chunk = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut chunk).await.unwrap_or(0);
         if read == 0 {
             break;
         }
-        if let Some(flips) = &flips {
+        if let Some((is_bad, flips)) = &flips
+            && is_bad.load(Ordering::SeqCst)
+        {
             let found = chunk[..read].windows(NAME.len()).position(|part| part == NAME);
             if let Some(at) = found {
                 chunk[at..at + NAME.len()].copy_from_slice(CHANGED);
@@ -237,6 +243,7 @@ async fn a_change_that_no_checksum_sees_is_found_and_healed_under_load() {
     lead(&cluster, 1).await;
     go_wrong(&cluster, &relay).await;
     let took = wait_quarantine(&cluster, 3, Instant::now()).await;
+    relay.is_bad.store(false, Ordering::SeqCst);
     println!("found after {took:?}, compared every {INTERVAL_MS} ms");
     assert!(took <= BOUND, "found after {took:?}");
     assert_shut(&mut cluster, 3).await;
@@ -267,6 +274,7 @@ async fn a_leader_with_a_wrong_state_gives_up_the_lead() {
     go_wrong(&cluster, &relay).await;
     lead(&cluster, 3).await;
     let took = wait_quarantine(&cluster, 3, Instant::now()).await;
+    relay.is_bad.store(false, Ordering::SeqCst);
     println!("found after {took:?} as the leader, compared every {INTERVAL_MS} ms");
     assert!(took <= BOUND, "found after {took:?}");
     let leader = cluster.wait_leader_other_than(3).await;

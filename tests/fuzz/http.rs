@@ -256,6 +256,7 @@ async fn start(dir: &TempDir) -> (Broker, Router) {
         snapshot: SnapshotPolicy::default(),
         wall_clock_ms: quorate::clock::now_ms,
         levels: LevelConfig::default(),
+        digest_interval: Duration::from_secs(10),
         unsafe_leader_restore: false,
     };
     let broker = Broker::start(config, Foundation::default()).await.expect("starts");
