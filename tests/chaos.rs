@@ -246,38 +246,3 @@ async fn a_minority_with_its_leader_does_not_serve_old_reads() {
     site.heal().await;
     compare::digests(&site.cluster).await.unwrap();
 }
-
-/// What lay in the buffers of a follower that stood still shows it nothing new.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_stood_still_does_not_serve_old_reads() {
-    let mut site = Site::start(3, &[]).await;
-    load::prepare(&site.cluster).await;
-    let follower = site.cluster.wait_follower().await;
-    let leader = site.cluster.wait_leader().await;
-    let url = format!("{}/api/v3/epoch", site.cluster.url(follower));
-    for round in 0..5 {
-        site.cluster.replica(follower).signal(nix::sys::signal::Signal::SIGSTOP);
-        let paused = Instant::now();
-        let client = writers::client();
-        let base = format!("{}/api/v3", site.cluster.url(leader));
-        let written = writers::register(&client, &base, &format!("paused{round}:1")).send().await;
-        let header = written.unwrap().headers()["quorate-index"].clone();
-        let index: u64 = header.to_str().unwrap().parse().unwrap();
-        while paused.elapsed() < Duration::from_millis(2_600) {
-            sleep(Duration::from_millis(20)).await;
-        }
-        // Asked before it goes on, so that they are the first thing it does.
-        let asked: Vec<_> =
-            (0..8).map(|_| tokio::spawn(site.cluster.client.get(&url).send())).collect();
-        sleep(Duration::from_millis(100)).await;
-        site.cluster.replica(follower).signal(nix::sys::signal::Signal::SIGCONT);
-        for answer in asked {
-            let answer = answer.await.unwrap().unwrap();
-            let shown: u64 = answer.headers()["quorate-index"].to_str().unwrap().parse().unwrap();
-            let is_old = answer.status().is_success() && shown < index;
-            assert!(!is_old, "{shown} is shown long after {index} was written");
-        }
-        site.cluster.wait_ready(follower).await;
-    }
-    compare::digests(&site.cluster).await.unwrap();
-}

@@ -5,7 +5,10 @@ use crate::{
     RequestId,
     storage::{
         fixture::{add, blank, bytes_entry, command},
-        snapshot::state_digest,
+        snapshot::{
+            format::{SnapshotReader, SnapshotWriter},
+            state_digest,
+        },
     },
     testing::register::{RegisterCommand, RegisterReply, Registers},
 };
@@ -43,6 +46,20 @@ fn a_retry_gets_the_first_answer_and_changes_nothing() {
     assert_eq!(value(&again), (RegisterReply::Value(Some(5)), true));
     assert_eq!(state.machine().get("a"), Some(6));
     assert_eq!(state.machine().commands(), 2);
+}
+
+#[test]
+fn a_retry_is_known_after_the_state_came_from_a_snapshot() {
+    let mut state = state(WindowLimits::default());
+    let first = apply(&mut state, &command((1, 1), 7, 100, None, add("a", 5)));
+    let mut file = SnapshotWriter::begin(Vec::new()).expect("memory");
+    state.export(&mut file).expect("exports");
+    let file = file.finish().expect("memory").out;
+    let mut records = SnapshotReader::begin(&file[..]).expect("a snapshot");
+    let mut state = Replicated::<Registers>::import(&mut records).expect("imports");
+    let again = apply(&mut state, &command((2, 2), 7, 102, None, add("a", 5)));
+    assert_eq!((value(&again).0, value(&again).1), (value(&first).0, true));
+    assert_eq!(state.machine().get("a"), Some(5), "applied twice");
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod election;
 #[cfg(test)]
 mod guard_test;
 pub(crate) mod peer_api;
+#[cfg(test)]
+mod promise_test;
 pub(crate) mod propose;
 pub(crate) mod read;
 mod receive;

@@ -159,6 +159,21 @@ fn hosts_that_share_no_chunk_yet_are_paired_first() {
     assert_eq!(play.state.clusters["y"].proxy_addresses(), ["c:1", "a:2"]);
 }
 
+/// Two replicas pick the same: nothing in a choice depends on where a map happens to keep things.
+#[test]
+fn the_same_commands_pick_the_same_proxies_every_time() {
+    let picked = || {
+        let play = Play::new().with_proxies(16).with_cluster(16);
+        let chunks = &play.state.clusters["c"].chunks;
+        chunks.iter().map(|chunk| chunk.proxy_addresses.clone()).collect::<Vec<_>>()
+    };
+    let first = picked();
+    assert_eq!(first.len(), 4);
+    for _ in 0..20 {
+        assert_eq!(picked(), first);
+    }
+}
+
 #[test]
 fn scenario_18_a_cluster_keeps_the_defaults_of_its_creation() {
     let mut play = Play::new().with_proxies(6).with_cluster(4);

@@ -8,6 +8,7 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -27,7 +28,7 @@ use crate::{
         Disk, LogStore, Opened,
         fixture::{append, blank, bytes_entry, config, copy_as_after_kill, log_id, open, submit},
     },
-    testing::register::Registers,
+    testing::{harness::PATIENCE, register::Registers},
     types::{Entry, LogId, TypeConfig, Vote},
 };
 
@@ -41,6 +42,7 @@ struct Gate {
 struct Control {
     is_open: Mutex<bool>,
     opened: Condvar,
+    begun_writes: AtomicUsize,
     synced_writes: AtomicUsize,
     fails_from: AtomicUsize,
 }
@@ -54,6 +56,7 @@ impl Control {
 
 impl BatchSink for Gate {
     fn write(&mut self, ops: &[Op], is_synced: bool) -> io::Result<()> {
+        self.control.begun_writes.fetch_add(1, Ordering::SeqCst);
         let mut is_open = self.control.is_open.lock().expect("not poisoned");
         while !*is_open {
             is_open = self.control.opened.wait(is_open).expect("not poisoned");
@@ -111,6 +114,13 @@ async fn what_queues_up_during_a_sync_shares_the_next_one_and_is_answered_in_ord
     log.shrink_tail(1);
     let entries = log.try_get_log_entries(..).await.expect("readable");
     assert_eq!(entries.len(), 200, "what is not flushed never leaves the memory");
+    // Otherwise nobody could have been told anything yet.
+    let writing = async {
+        while control.begun_writes.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, writing).await.expect("the writer begins");
     for answer in &mut answers {
         let told = tokio::task::unconstrained(answer).now_or_never();
         assert!(told.is_none(), "acknowledged before the sync");
