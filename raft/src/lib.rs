@@ -29,6 +29,7 @@ pub mod tls;
 pub mod testing;
 
 pub(crate) mod membership;
+pub(crate) mod rt;
 pub(crate) mod storage;
 pub(crate) mod transport;
 pub(crate) mod types;

@@ -64,6 +64,7 @@ impl<M: Machine> Core<M> {
                 );
             }
             tokio::select! {
+                biased;
                 () = sleep(ROUND_PAUSE) => {}
                 () = self.stop.cancelled() => return,
             }

@@ -74,12 +74,24 @@ impl fmt::Display for Peer {
     }
 }
 
+#[cfg(not(test))]
 openraft::declare_raft_types!(
     pub(crate) TypeConfig:
         D = Payload,
         R = Outcome,
         NodeId = ReplicaId,
         Node = Peer,
+);
+
+// The same, on a runtime that a simulation can take the place of.
+#[cfg(test)]
+openraft::declare_raft_types!(
+    pub(crate) TypeConfig:
+        D = Payload,
+        R = Outcome,
+        NodeId = ReplicaId,
+        Node = Peer,
+        AsyncRuntime = crate::testing::sim::runtime::SimRuntime,
 );
 
 /// The leader of a term.

@@ -20,6 +20,7 @@ use crate::{
     Machine, MemberChanged, MemberError, Proposal, ReplicaId, RequestId,
     entry::encode,
     node::{core::Core, propose::Tried},
+    rt,
     storage::identity::Identity,
     transport::{CallError, Line, NetworkFactory},
 };
@@ -85,8 +86,9 @@ impl<M: Machine> Core<M> {
         }
         if let Ok(alone) = self.healing.clone().try_lock_owned() {
             let core = self.clone();
-            self.tasks.spawn(async move {
+            rt::track(&self.tasks, async move {
                 tokio::select! {
+                    biased;
                     () = core.heal_here() => {}
                     () = core.stop.cancelled() => {}
                 }

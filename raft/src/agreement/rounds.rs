@@ -33,6 +33,7 @@ use crate::{
         read::millis,
     },
     replicated::Replicated,
+    rt,
     storage::{identity::hex, state_digest},
     transport::{CallError, Line, client::Request, header, route, status::STOPPED, wire},
 };
@@ -70,6 +71,7 @@ impl<M: Machine> Core<M> {
         let mut pause = self.pause_after(&progress);
         loop {
             tokio::select! {
+                biased;
                 () = sleep(pause) => {}
                 changed = wishes.changed() => match changed {
                     Ok(()) => {
@@ -89,6 +91,7 @@ impl<M: Machine> Core<M> {
             // Also with an interval of nought, if somebody wishes it.
             if !self.config.digest_interval.is_zero() || progress.wished > 0 {
                 tokio::select! {
+                    biased;
                     () = self.round_of_digests(&mut progress) => {}
                     () = self.stop.cancelled() => return,
                 }
@@ -228,8 +231,8 @@ impl<M: Machine> Core<M> {
         };
         let state = kept.or_else(latest)?;
         let begun = Instant::now();
-        let work = tokio::task::spawn_blocking(move || state_digest(&state));
-        let digest = match work.await.map_err(io::Error::other).flatten() {
+        let work = rt::blocking(move || state_digest(&state));
+        let digest = match work.await.flatten() {
             Ok(digest) => digest,
             Err(error) => {
                 tracing::error!(replica = self.here(), index, %error, "the state cannot be digested");
@@ -351,7 +354,7 @@ impl<M: Machine> Core<M> {
         if let (true, Some(to)) = (seen.is_leader_here, successor) {
             let raft = self.raft.clone();
             self.burden.send_modify(|burden| burden.abandoned_term = seen.term);
-            self.tasks.spawn(async move { drop(raft.trigger().transfer_leader(to).await) });
+            rt::track(&self.tasks, async move { drop(raft.trigger().transfer_leader(to).await) });
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{Agreement, Quarantine, StateDigest, verdict::Credit};
 use crate::{
-    StartError,
+    StartError, rt,
     storage::{
         files::{doing, read_if_there, remove_if_there, sync_dir, write_whole},
         identity::hex,
@@ -148,8 +148,7 @@ impl Standing {
         change(&mut record);
         if record != before {
             let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&path, &record));
-            written.await.map_err(io::Error::other)??;
+            rt::blocking(move || write(&path, &record)).await??;
             self.record.send_replace(record);
         }
         Ok(before)

@@ -26,6 +26,7 @@ use crate::{
         propose::{Backoff, leader_change, wait_leader},
         read::millis,
     },
+    rt,
     transport::{CallError, Line, Name, client::Request, header, route, status::NOT_LEADER, wire},
     types::{Peer, StoredMembership, TypeConfig},
 };
@@ -90,6 +91,7 @@ impl<M: Machine> Core<M> {
         while self.is_running() {
             let Some((leader, seen)) = wait_leader(&mut watch, deadline).await else { break };
             let attempt = tokio::select! {
+                biased;
                 attempt = self.ask_once(leader, &ask, deadline) => attempt,
                 () = leader_change(&mut watch, seen) => {
                     Attempt::Again(MemberError::Unknown("the leader changed".to_owned()))
@@ -273,7 +275,7 @@ impl<M: Machine> Core<M> {
         let raft = self.raft.clone();
         let last_membership_log_id = *seen.log_id();
         let guard = Precondition::<TypeConfig>::LastMembershipLogId { last_membership_log_id };
-        let written = tokio::spawn(async move {
+        let written = rt::spawn(async move {
             let write = raft.change_membership_if(changes, false, [guard]);
             let written = tokio::time::timeout(COMMIT_PATIENCE, write).await;
             drop(alone);

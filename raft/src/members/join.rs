@@ -166,6 +166,7 @@ impl<M: Machine> Core<M> {
         let mut is_announced = self.config.join.is_none();
         loop {
             tokio::select! {
+                biased;
                 () = sleep(STANDING_PAUSE) => {}
                 () = self.stop.cancelled() => return,
             }
@@ -176,6 +177,7 @@ impl<M: Machine> Core<M> {
                 continue;
             }
             let standing = tokio::select! {
+                biased;
                 standing = self.ask_standing() => standing,
                 () = self.stop.cancelled() => return,
             };

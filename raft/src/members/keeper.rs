@@ -58,6 +58,7 @@ impl<M: Machine> Core<M> {
         let mut watch = Watch::default();
         loop {
             tokio::select! {
+                biased;
                 () = sleep(PAUSE) => {}
                 () = self.stop.cancelled() => return,
             }

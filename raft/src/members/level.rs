@@ -19,6 +19,7 @@ use crate::{
     Machine, Proposal, ReplicaId, RequestId,
     entry::encode,
     node::{core::Core, propose::Tried, read::millis},
+    rt,
     storage::identity::Identity,
     transport::{CallError, Line, client::Request, header, route, wire},
     types::Peer,
@@ -179,7 +180,7 @@ impl<M: Machine> Core<M> {
         let entry = entry.map_err(|error| refused(error.to_string()))?;
         let core = self.clone();
         // Its own task: nobody may join while the entry can still be committed.
-        let placed = tokio::spawn(async move {
+        let placed = rt::spawn(async move {
             let tried = core.append(entry).await;
             drop(alone);
             tried
@@ -202,6 +203,7 @@ impl<M: Machine> Core<M> {
     pub(crate) async fn keep_levels(self: Arc<Self>) {
         loop {
             tokio::select! {
+                biased;
                 () = sleep(PAUSE) => {}
                 () = self.stop.cancelled() => return,
             }
@@ -210,6 +212,7 @@ impl<M: Machine> Core<M> {
                 continue;
             }
             tokio::select! {
+                biased;
                 () = self.ask_members() => {}
                 () = self.stop.cancelled() => return,
             }

@@ -3,8 +3,10 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// Messages whose commit index is not applied yet that are remembered; beyond it the newer ones
 /// are forgotten, which only makes the state look older than it is.

@@ -190,6 +190,7 @@ impl<M: Machine> Core<M> {
             self.after_term(burden, leadership);
             self.set_leadership(burden.judge(leadership));
             let is_alive = tokio::select! {
+                biased;
                 changed = metrics.changed() => changed.is_ok(),
                 // Its sender lives as long as this.
                 _ = burdens.changed() => true,

@@ -79,6 +79,7 @@ impl<M: Machine> Core<M> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = looks.tick() => {}
                 () = self.stop.cancelled() => return,
             }

@@ -42,7 +42,7 @@ use self::core::Core;
 use crate::{
     AppliedEvents, Compacted, EventPage, LevelRaised, Machine, MemberChange, MemberChanged,
     MemberError, Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
-    ReplicaId, Requester, Status, TransferError,
+    ReplicaId, Requester, Status, TransferError, rt,
     storage::{identity::hex, state_digest},
 };
 
@@ -219,14 +219,14 @@ impl<M: Machine> Node<M> {
     /// If the state does not encode, or the runtime is shutting down.
     pub async fn digest(&self) -> io::Result<Digest> {
         let state = self.core.board.latest();
-        let digest = tokio::task::spawn_blocking(move || {
+        let digest = rt::blocking(move || {
             Ok(Digest {
                 index: state.index(),
                 log_chain: hex(&state.log_chain()),
                 state: hex(&state_digest(&state)?),
             })
         });
-        digest.await.map_err(io::Error::other)?
+        digest.await?
     }
 
     /// Hands leadership to another voter, or to the most advanced one, and waits until another

@@ -149,7 +149,7 @@ async fn append<M: Machine>(
     let shown_at = match confirmed_ms {
         Some(confirmed_ms) => core.contact.shown_at(moment, confirmed_ms),
         // A leader of an earlier version does not say how old its message is.
-        None => Some(std::time::Instant::now()),
+        None => Some(Instant::now()),
     };
     let append = wire::decode_append(&body).map_err(|error| {
         if error.kind() == std::io::ErrorKind::Unsupported {

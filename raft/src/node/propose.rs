@@ -19,6 +19,7 @@ use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
     metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, PROPOSALS_TOTAL},
+    rt,
     transport::{
         CallError, Line,
         client::Request,
@@ -82,6 +83,7 @@ impl Backoff {
         let until = deadline.min(Instant::now() + self.pause);
         self.pause = PAUSE_MAX.min(self.pause * 2);
         tokio::select! {
+            biased;
             () = sleep_until(until) => {}
             () = leader_change(watch, seen) => {}
         }
@@ -168,6 +170,7 @@ impl<M: Machine> Core<M> {
                 return Err(not_placed(doubt, reason));
             };
             let tried = tokio::select! {
+                biased;
                 tried = self.attempt(leader, entry, deadline) => tried,
                 () = leader_change(&mut watch, seen) => {
                     Tried::Doubtful("the leader changed".to_owned())
@@ -217,7 +220,7 @@ impl<M: Machine> Core<M> {
         let raft = self.raft.clone();
         // Its own task: whoever gives up waiting does not take the entry out of the log, so the
         // room it takes must not be given back before the core is done with it.
-        let written = tokio::spawn(async move {
+        let written = rt::spawn(async move {
             let written = raft.client_write(Payload(entry)).await;
             drop(permit);
             written
@@ -303,6 +306,7 @@ impl<M: Machine> Core<M> {
             return Tried::Refused("this replica does not lead");
         }
         tokio::select! {
+            biased;
             tried = self.append(entry) => match tried {
                 Tried::Done(_) if self.standing.is_quarantined() => {
                     Tried::Doubtful(IN_QUARANTINE.to_owned())

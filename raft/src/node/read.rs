@@ -98,8 +98,9 @@ impl<M: Machine> Core<M> {
             let Some((leader, seen)) = wait_leader(&mut watch, deadline).await else {
                 return Err(ReadError::Timeout { reason });
             };
-            let asked = std::time::Instant::now();
+            let asked = Instant::now();
             let answer = tokio::select! {
+                biased;
                 answer = self.ask_read_index(leader, deadline) => answer,
                 () = leader_change(&mut watch, seen) => Err("the leader changed"),
                 () = sleep_until(deadline) => Err("the leader did not answer"),
@@ -162,6 +163,7 @@ impl<M: Machine> Core<M> {
                 self.board.watch_applied().wait_for(|applied| *applied >= index).await.is_ok()
             };
             tokio::select! {
+                biased;
                 passed = passed => if passed && self.is_running() {
                     tracing::info!(replica = self.here(), index = self.applied(), "ready");
                     self.is_ready.send_replace(true);

@@ -16,6 +16,7 @@ use super::{core::Core, peer_api::Reject};
 use crate::{
     Machine,
     metrics::SNAPSHOTS_RECEIVED_TOTAL,
+    rt,
     storage::{SnapshotFile, machine_store::Snapshot, wire::damaged},
     transport::{
         SNAPSHOT_STALL,
@@ -55,7 +56,7 @@ pub(crate) async fn snapshot<M: Machine>(
     let raft = core.raft.clone();
     let snapshot = Snapshot { meta, snapshot: file };
     // Its own task: an installation that has begun goes on when the sender goes away.
-    core.tasks.spawn(async move {
+    rt::track(&core.tasks, async move {
         let answer = match raft.install_full_snapshot(vote, snapshot).await {
             Ok(response) => SnapshotAnswer::done(&response.vote),
             Err(error) => SnapshotAnswer::Failed(error.to_string()),
@@ -77,7 +78,7 @@ async fn receive<M: Machine>(
         if file.bytes() + chunk.len() as u64 > head.bytes {
             return Err(damaged("more bytes arrived than the snapshot has"));
         }
-        file.write(&chunk).await?;
+        file.write(chunk).await?;
     }
     file.finish(head.bytes, head.digest).await
 }

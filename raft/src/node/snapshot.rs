@@ -27,6 +27,7 @@ impl<M: Machine> Core<M> {
         let mut asked: Option<(Option<u64>, Instant)> = None;
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => {}
                 () = self.stop.cancelled() => return,
             }
@@ -78,6 +79,7 @@ impl<M: Machine> Core<M> {
                 return Ok(covered);
             }
             tokio::select! {
+                biased;
                 changed = newest.changed() => changed.map_err(|_| stopped())?,
                 message = self.fatal.raised() => return Err(io::Error::other(message)),
                 () = self.stop.cancelled() => return Err(stopped()),

@@ -6,18 +6,19 @@
 //! another replica to take over, sends no more heartbeats, and calls itself leader no longer: if
 //! the other one does not hear of it, one is elected when the lease is over.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
 
 use super::{Leadership, core::Core, read::millis};
 use crate::{
     Machine, Timers,
     metrics::{DISK_STALLED, LEADERSHIP_GIVEN_UP_TOTAL},
+    rt,
 };
 
 /// A write that takes this many times the leader's lease is taken for one that hangs.
@@ -68,6 +69,7 @@ impl<M: Machine> Core<M> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => {}
                 () = self.stop.cancelled() => return,
             }
@@ -105,7 +107,9 @@ impl<M: Machine> Core<M> {
             if let Some(to) = successor {
                 let (raft, term) = (self.raft.clone(), self.leadership().term);
                 self.burden.send_modify(|burden| burden.abandoned_term = term);
-                self.tasks.spawn(async move { drop(raft.trigger().transfer_leader(to).await) });
+                rt::track(&self.tasks, async move {
+                    drop(raft.trigger().transfer_leader(to).await);
+                });
             }
         }
     }

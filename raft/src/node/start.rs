@@ -27,8 +27,12 @@ use crate::{
     Config, Machine, StartError,
     members::join::take_place,
     membership::Round,
+    rt,
     storage::{Disk, Opened},
-    transport::{Credentials, NetworkFactory, Peers, server},
+    transport::{
+        Credentials, NetworkFactory, Peers,
+        server::{self, Entrance},
+    },
 };
 
 /// Most requests that wait in the core. More would hide an overload instead of refusing it.
@@ -74,8 +78,8 @@ impl<M: Machine> Node<M> {
             config.replica_id = take_place::<M>(&config, &join).await?;
         }
         let for_disk = config.clone();
-        let opened = tokio::task::spawn_blocking(move || Disk::open(&for_disk, initial));
-        let opened = opened.await.map_err(|error| StartError::Core(error.to_string()))??;
+        let opened = rt::blocking(move || Disk::open(&for_disk, initial)).await;
+        let opened = opened.map_err(|error| StartError::Core(error.to_string()))??;
         let listener = listen(&config, listener).await?;
         let is_virgin = opened.is_virgin;
         let core = build(config, opened, listener.1).await?;
@@ -86,9 +90,9 @@ impl<M: Machine> Node<M> {
         };
         let (stop, tasks) = (core.stop.clone(), core.tasks.clone());
         core.tell_standing();
-        core.tasks.spawn(server::serve(listener.0, app, door, stop, tasks));
+        rt::track(&core.tasks, server::serve(listener.0, app, door, stop, tasks));
         core.raft.run();
-        core.tasks.spawn(core.clone().follow());
+        rt::track(&core.tasks, core.clone().follow());
         let node = Self { core: core.clone() };
         if is_virgin && core.config.join.is_none() {
             match core.round().await {
@@ -101,16 +105,16 @@ impl<M: Machine> Node<M> {
             }
         }
         if core.config.join.is_none() {
-            core.tasks.spawn(core.clone().join_cluster());
+            rt::track(&core.tasks, core.clone().join_cluster());
         }
-        core.tasks.spawn(core.clone().stand_for_election());
-        core.tasks.spawn(core.clone().keep_standing());
-        core.tasks.spawn(core.clone().keep_members());
-        core.tasks.spawn(core.clone().keep_levels());
-        core.tasks.spawn(core.clone().pass_start_barrier());
-        core.tasks.spawn(core.clone().take_snapshots());
-        core.tasks.spawn(core.clone().watch_disk());
-        core.tasks.spawn(core.clone().compare_digests());
+        rt::track(&core.tasks, core.clone().stand_for_election());
+        rt::track(&core.tasks, core.clone().keep_standing());
+        rt::track(&core.tasks, core.clone().keep_members());
+        rt::track(&core.tasks, core.clone().keep_levels());
+        rt::track(&core.tasks, core.clone().pass_start_barrier());
+        rt::track(&core.tasks, core.clone().take_snapshots());
+        rt::track(&core.tasks, core.clone().watch_disk());
+        rt::track(&core.tasks, core.clone().compare_digests());
         Ok(node)
     }
 }
@@ -118,7 +122,11 @@ impl<M: Machine> Node<M> {
 async fn listen(
     config: &Config,
     bound: Option<std::net::TcpListener>,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+) -> Result<(Entrance, SocketAddr), StartError> {
+    #[cfg(test)]
+    if let Some(simulated) = crate::testing::sim::network::listen(&config.peer_listen) {
+        return Ok(simulated);
+    }
     let failed = |source| StartError::Io {
         doing: format!("listening for peers at {} failed", config.peer_listen),
         source,
@@ -128,7 +136,7 @@ async fn listen(
         None => TcpListener::bind(&config.peer_listen).await.map_err(failed)?,
     };
     let addr = listener.local_addr().map_err(failed)?;
-    Ok((listener, addr))
+    Ok((Entrance::Bound(listener), addr))
 }
 
 async fn build<M: Machine>(

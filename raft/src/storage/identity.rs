@@ -82,6 +82,10 @@ impl Identity {
     /// # Errors
     /// [`StartError::Io`] if the system has none.
     pub(crate) fn draw() -> Result<[u8; 16], StartError> {
+        #[cfg(test)]
+        if let Some(drawn) = crate::testing::sim::runtime::draw() {
+            return Ok(drawn);
+        }
         let mut incarnation = [0; 16];
         rand::rngs::OsRng.try_fill_bytes(&mut incarnation).map_err(|error| StartError::Io {
             doing: "drawing the random bits that name the disk failed".to_owned(),

@@ -10,3 +10,5 @@ pub(crate) mod harness;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod register;
+#[cfg(test)]
+pub(crate) mod sim;

@@ -50,7 +50,7 @@ impl Registers {
 }
 
 /// What may be asked of the registers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterCommand {
     /// Sets a register.
     Put {
@@ -99,7 +99,7 @@ pub enum RegisterCommand {
 }
 
 /// What a register command came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterReply {
     /// The register's value after the command; `None` if it is absent.
     Value(Option<u64>),

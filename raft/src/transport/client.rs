@@ -15,7 +15,7 @@ use futures::Stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Response,
-    body::{Frame, Incoming},
+    body::Frame,
     header::{HeaderMap, HeaderValue},
 };
 use hyper_util::{
@@ -181,7 +181,7 @@ impl Peers {
         }
     }
 
-    fn note_moment(&self, of: ReplicaId, response: &Response<Incoming>) {
+    fn note_moment(&self, of: ReplicaId, response: &Response<Body>) {
         let moment = response.headers().get(header::MOMENT);
         if let Some(moment) = moment.and_then(|value| value.to_str().ok()?.parse().ok()) {
             let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,13 +255,7 @@ impl Peers {
         line: Line,
         target: &Target,
         request: Request,
-    ) -> Result<Response<Incoming>, CallError> {
-        let client = match line {
-            Line::Log => &self.log,
-            Line::Heartbeat => &self.heartbeat,
-            Line::Snapshot => &self.snapshot,
-            Line::Calls => &self.calls,
-        };
+    ) -> Result<Response<Body>, CallError> {
         let Request { route, body, extra } = request;
         let mut request = hyper::Request::builder()
             .method(Method::POST)
@@ -272,13 +266,7 @@ impl Peers {
         for (name, value) in extra.into_iter().flatten() {
             request.headers_mut().insert(name, HeaderValue::from(value));
         }
-        let response = client.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                CallError::Unreachable(chain(&error))
-            } else {
-                CallError::Broken(chain(&error))
-            }
-        })?;
+        let response = self.exchange(line, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -291,6 +279,30 @@ impl Peers {
         let reason = &reason[..reason.len().min(REASON_BYTES_MAX)];
         let reason = String::from_utf8_lossy(reason).into_owned();
         Err(CallError::Refused(RefusedCall { status, reason, retry_after_ms }))
+    }
+
+    /// Takes a request to its replica, and the answer back.
+    async fn exchange(
+        &self,
+        line: Line,
+        request: hyper::Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        #[cfg(test)]
+        if crate::testing::sim::runtime::is_simulated() {
+            return crate::testing::sim::network::exchange(request).await;
+        }
+        let client = match line {
+            Line::Log => &self.log,
+            Line::Heartbeat => &self.heartbeat,
+            Line::Snapshot => &self.snapshot,
+            Line::Calls => &self.calls,
+        };
+        let answered = client.request(request).await;
+        let response = answered.map_err(|error| match error.is_connect() {
+            true => CallError::Unreachable(chain(&error)),
+            false => CallError::Broken(chain(&error)),
+        })?;
+        Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
     }
 }
 
@@ -327,7 +339,7 @@ impl Request {
 }
 
 /// The whole body of an answer.
-async fn collected(response: Response<Incoming>) -> Result<Bytes, CallError> {
+async fn collected(response: Response<Body>) -> Result<Bytes, CallError> {
     let body = response.into_body().collect().await;
     body.map(|body| body.to_bytes()).map_err(|error| CallError::Broken(chain(&error)))
 }

@@ -4,8 +4,9 @@
 //! on every path, and would end each larger append or snapshot before it is done.
 
 use std::{
+    fs::File,
     future::Future,
-    io,
+    io::{self, Read},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,8 +15,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use futures::{StreamExt, stream};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use openraft::{
     OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
@@ -26,7 +27,6 @@ use openraft::{
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use tokio_util::io::ReaderStream;
 
 use super::{
     CallError, Line, Name, Peers, SNAPSHOT_STALL, Target,
@@ -38,7 +38,7 @@ use super::{
     },
 };
 use crate::{
-    ReplicaId, Timers,
+    ReplicaId, Timers, rt,
     storage::{SnapshotFile, machine_store::Snapshot},
     types::{Peer, TypeConfig, Vote},
 };
@@ -165,10 +165,13 @@ impl Network {
         let lost = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
         let head = SnapshotHead::of(&vote, &snapshot.meta, &snapshot.snapshot).map_err(lost)?;
         let head = wire::encode(&head).map_err(lost)?;
-        let file = tokio::fs::File::open(&snapshot.snapshot.path).await.map_err(lost)?;
+        let path = snapshot.snapshot.path.clone();
+        let file = rt::blocking(move || File::open(path)).await.and_then(|opened| opened);
+        let file = file.map_err(lost)?;
         let moved = Arc::new(AtomicU64::new(0));
         let exchange = self.exchange_snapshot(head, file, moved.clone());
         let answer = tokio::select! {
+            biased;
             answer = exchange => answer,
             () = stalled(&moved) => Err(CallError::Timeout(SNAPSHOT_STALL)),
         };
@@ -184,15 +187,14 @@ impl Network {
     async fn exchange_snapshot(
         &self,
         head: Bytes,
-        file: tokio::fs::File,
+        file: File,
         moved: Arc<AtomicU64>,
     ) -> Result<Bytes, CallError> {
         let length = u32::try_from(head.len())
             .map_err(|_| CallError::Broken("the head of the snapshot is too large".to_owned()))?;
         let front = [Bytes::copy_from_slice(&length.to_le_bytes()), head].map(Ok::<_, io::Error>);
         let sent = moved.clone();
-        let chunks = ReaderStream::with_capacity(file, SNAPSHOT_CHUNK_BYTES);
-        let chunks = chunks.inspect(move |_| {
+        let chunks = chunks_of(file).inspect(move |_| {
             sent.fetch_add(1, Ordering::Relaxed);
         });
         let request = Request::streamed(route::SNAPSHOT, stream::iter(front).chain(chunks));
@@ -212,6 +214,19 @@ impl Network {
             .map(Bytes::from)
             .ok_or_else(|| CallError::Broken("the receiver went away".to_owned()))
     }
+}
+
+/// What a file holds, read as it is asked for.
+fn chunks_of(file: File) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold(file, |mut file| async move {
+        let read = move || {
+            let mut chunk = BytesMut::zeroed(SNAPSHOT_CHUNK_BYTES);
+            let bytes = file.read(&mut chunk)?;
+            chunk.truncate(bytes);
+            Ok((bytes > 0).then(|| (chunk.freeze(), file)))
+        };
+        rt::blocking(read).await?
+    })
 }
 
 /// Resolves when a counter has not moved for too long.
@@ -275,6 +290,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             answer = self.transmit(vote, snapshot) => answer,
         }

@@ -37,15 +37,32 @@ pub(crate) struct Door {
     pub(crate) tls: Option<PeerTls>,
 }
 
+/// Where other replicas come in.
+pub(crate) enum Entrance {
+    /// A port of this machine.
+    Bound(TcpListener),
+    /// An address of a simulated network.
+    #[cfg(test)]
+    Simulated(String),
+}
+
 /// Serves connections until it is told to stop; then all of them are dropped at once, because
 /// whoever forwarded a proposal sends it again under the same request id.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    entrance: Entrance,
     app: Router,
     door: Door,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    #[allow(clippy::infallible_destructuring_match, reason = "tests have another entrance")]
+    let listener = match entrance {
+        Entrance::Bound(listener) => listener,
+        #[cfg(test)]
+        Entrance::Simulated(addr) => {
+            return crate::testing::sim::network::serve(addr, app, stop).await;
+        }
+    };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {

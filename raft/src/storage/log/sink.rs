@@ -5,6 +5,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
     DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -55,39 +56,65 @@ pub(crate) trait BatchSink: Send {
     /// Any error means that nothing is known about the batch, and that nothing may be written
     /// after it.
     fn write(&mut self, ops: &[Op], is_synced: bool) -> io::Result<()>;
+
+    /// What to wait for before a write: a disk takes its own time, a simulated one must be given
+    /// some.
+    fn pause(&self, ops: &[Op]) -> Option<BoxFuture<'static, ()>> {
+        let _ = ops;
+        None
+    }
 }
 
 /// The database of the log, shared by the writer and the readers.
 #[derive(Clone)]
 pub(crate) struct LogDb {
-    db: Arc<DB>,
+    db: Database,
+}
+
+#[derive(Clone)]
+enum Database {
+    Rocks(Arc<DB>),
+    #[cfg(test)]
+    Simulated(crate::testing::sim::disk::Opened),
 }
 
 impl LogDb {
     /// Opens the database, and creates it if it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        #[cfg(test)]
+        if let Some(simulated) = crate::testing::sim::disk::open(path)? {
+            return Ok(Self { db: Database::Simulated(simulated) });
+        }
         let families = [
             ColumnFamilyDescriptor::new(CF_LOG, log_options()),
             ColumnFamilyDescriptor::new(CF_META, meta_options()),
         ];
         let db =
             DB::open_cf_descriptors(&db_options(), path, families).map_err(io::Error::other)?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self { db: Database::Rocks(Arc::new(db)) })
     }
 
     /// Opens a database that is there, without changing a byte of it.
     pub(crate) fn open_read_only(path: &Path) -> io::Result<Self> {
+        #[cfg(test)]
+        if let Some(simulated) = crate::testing::sim::disk::open(path)? {
+            return Ok(Self { db: Database::Simulated(simulated) });
+        }
         let mut options = db_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
         let families = [(CF_LOG, log_options()), (CF_META, meta_options())];
         let db = DB::open_cf_with_opts_for_read_only(&options, path, families, false);
-        Ok(Self { db: Arc::new(db.map_err(io::Error::other)?) })
+        Ok(Self { db: Database::Rocks(Arc::new(db.map_err(io::Error::other)?)) })
     }
 
     /// Reads something about the log.
     pub(crate) fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
-        self.db.get_cf(self.family(CF_META)?, key).map_err(io::Error::other)
+        match &self.db {
+            Database::Rocks(db) => db.get_cf(family(db, CF_META)?, key).map_err(io::Error::other),
+            #[cfg(test)]
+            Database::Simulated(disk) => Ok(disk.meta(key)),
+        }
     }
 
     /// Hands over the entries of `[start, end)` in order until told to stop, or a gap.
@@ -100,15 +127,8 @@ impl LogDb {
         end: u64,
         mut take: impl FnMut(Entry, usize) -> io::Result<bool>,
     ) -> io::Result<()> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(key_of(end));
-        options.set_verify_checksums(true);
-        options.fill_cache(false);
-        let mut entries = self.db.raw_iterator_cf_opt(self.family(CF_LOG)?, options);
-        entries.seek(key_of(start));
         let mut previous = None;
-        while let Some((key, value)) = entries.item() {
-            let index = index_of(key)?;
+        let mut step = |index: u64, value: Bytes| {
             if let Some(previous) = previous
                 && index != previous + 1
             {
@@ -117,49 +137,93 @@ impl LogDb {
                 )));
             }
             previous = Some(index);
-            let entry = decode_value(index, Bytes::copy_from_slice(value))?;
-            if !take(entry, value.len())? {
-                return Ok(());
+            let bytes = value.len();
+            take(decode_value(index, value)?, bytes)
+        };
+        match &self.db {
+            Database::Rocks(db) => scan(db, start, end, &mut step),
+            #[cfg(test)]
+            Database::Simulated(disk) => {
+                for (index, value) in disk.entries(start, end) {
+                    if !step(index, value)? {
+                        break;
+                    }
+                }
+                Ok(())
             }
-            entries.next();
         }
-        entries.status().map_err(io::Error::other)
     }
+}
 
-    fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
-        self.db
-            .cf_handle(name)
-            .ok_or_else(|| damaged(format!("the database of the log has no family {name}")))
+/// Hands over what lies under the keys of `[start, end)` in order until told to stop.
+fn scan(
+    db: &DB,
+    start: u64,
+    end: u64,
+    mut step: impl FnMut(u64, Bytes) -> io::Result<bool>,
+) -> io::Result<()> {
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(key_of(end));
+    options.set_verify_checksums(true);
+    options.fill_cache(false);
+    let mut entries = db.raw_iterator_cf_opt(family(db, CF_LOG)?, options);
+    entries.seek(key_of(start));
+    while let Some((key, value)) = entries.item() {
+        if !step(index_of(key)?, Bytes::copy_from_slice(value))? {
+            return Ok(());
+        }
+        entries.next();
     }
+    entries.status().map_err(io::Error::other)
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> io::Result<&'a ColumnFamily> {
+    db.cf_handle(name)
+        .ok_or_else(|| damaged(format!("the database of the log has no family {name}")))
 }
 
 impl BatchSink for LogDb {
     fn write(&mut self, ops: &[Op], is_synced: bool) -> io::Result<()> {
-        let (log, meta) = (self.family(CF_LOG)?, self.family(CF_META)?);
-        let mut batch = WriteBatch::default();
-        for op in ops {
-            match op {
-                Op::Put { index, value } => batch.put_cf(log, key_of(*index), value),
-                Op::Delete { from, to, .. } => {
-                    batch.delete_range_cf(log, key_of(*from), key_of(*to));
-                }
-                Op::Meta { key, value } => batch.put_cf(meta, key, value),
-            }
+        match &self.db {
+            Database::Rocks(db) => write(db, ops, is_synced),
+            #[cfg(test)]
+            Database::Simulated(disk) => disk.write(ops, is_synced),
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(is_synced);
-        self.db.write_opt(batch, &options).map_err(io::Error::other)?;
-        for op in ops {
-            if let Op::Delete { from, to, is_purge: true } = op
-                && to.saturating_sub(*from) > 1
-            {
-                self.db
-                    .delete_file_in_range_cf(log, key_of(*from), key_of(to - 1))
-                    .map_err(io::Error::other)?;
-            }
-        }
-        Ok(())
     }
+
+    #[cfg(test)]
+    fn pause(&self, ops: &[Op]) -> Option<BoxFuture<'static, ()>> {
+        match &self.db {
+            Database::Rocks(_) => None,
+            Database::Simulated(disk) => Some(disk.pause(ops)),
+        }
+    }
+}
+
+fn write(db: &DB, ops: &[Op], is_synced: bool) -> io::Result<()> {
+    let (log, meta) = (family(db, CF_LOG)?, family(db, CF_META)?);
+    let mut batch = WriteBatch::default();
+    for op in ops {
+        match op {
+            Op::Put { index, value } => batch.put_cf(log, key_of(*index), value),
+            Op::Delete { from, to, .. } => {
+                batch.delete_range_cf(log, key_of(*from), key_of(*to));
+            }
+            Op::Meta { key, value } => batch.put_cf(meta, key, value),
+        }
+    }
+    let mut options = WriteOptions::default();
+    options.set_sync(is_synced);
+    db.write_opt(batch, &options).map_err(io::Error::other)?;
+    for op in ops {
+        if let Op::Delete { from, to, is_purge: true } = op
+            && to.saturating_sub(*from) > 1
+        {
+            db.delete_file_in_range_cf(log, key_of(*from), key_of(to - 1))
+                .map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
 }
 
 fn db_options() -> Options {

@@ -17,7 +17,10 @@ use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     EntryKind, META_SNAPSHOT, META_VOTE,
@@ -29,6 +32,7 @@ use super::{
 };
 use crate::{
     metrics::LOG_DISK_READS_TOTAL,
+    rt,
     storage::{
         Fatal,
         lock::DirLock,
@@ -128,7 +132,7 @@ impl LogStore {
                 meta: Mutex::new(Meta { vote, committed, purge_limit: None }),
                 db,
                 jobs: Some(jobs),
-                writer: Some(writer),
+                writer,
                 busy,
                 fatal,
                 appended_bytes: AtomicU64::new(0),
@@ -143,7 +147,7 @@ impl LogStore {
     }
 
     /// Since when the present write has not returned; `None` while nothing is written.
-    pub(crate) fn writing_since(&self) -> Option<std::time::Instant> {
+    pub(crate) fn writing_since(&self) -> Option<Instant> {
         self.inner.busy.since()
     }
 
@@ -232,8 +236,7 @@ impl LogStore {
                 Plan::Disk { start, end, rest, generation } => (start, end, rest, generation),
             };
             let db = self.inner.db.clone();
-            let read = tokio::task::spawn_blocking(move || read_disk(&db, start, end, bytes_max));
-            let found = read.await.map_err(io::Error::other)?;
+            let found = rt::blocking(move || read_disk(&db, start, end, bytes_max)).await?;
             let (is_same, purged_end) = {
                 let tail = self.tail();
                 let purged_end = tail.purged().map_or(0, |purged| purged.index() + 1);

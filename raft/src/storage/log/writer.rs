@@ -5,16 +5,19 @@
 //! while one fsync runs, the next batch collects itself.
 
 use std::{
-    io, panic,
+    io, mem, panic,
     sync::{Arc, Mutex, PoisonError, RwLock},
     thread,
-    time::Instant,
 };
 
 use bytes::Bytes;
+use futures::executor::block_on;
 use metrics::{gauge, histogram};
 use openraft::storage::IOFlushed;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     mark::Mark,
@@ -138,22 +141,32 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it ends when the queue is closed and empty.
+    /// Starts the thread; it ends when the queue is closed and empty. A simulated disk has a task
+    /// instead.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(crate) fn spawn(self, jobs: mpsc::Receiver<Job>) -> io::Result<thread::JoinHandle<()>> {
+    pub(crate) fn spawn(
+        self,
+        jobs: mpsc::Receiver<Job>,
+    ) -> io::Result<Option<thread::JoinHandle<()>>> {
+        #[cfg(test)]
+        if crate::testing::sim::runtime::is_simulated() {
+            drop(crate::rt::spawn(self.run(jobs)));
+            return Ok(None);
+        }
         let fatal = self.fatal.clone();
-        thread::Builder::new().name("raft-io".to_owned()).spawn(move || {
-            let run = panic::AssertUnwindSafe(|| self.run(jobs));
+        let thread = thread::Builder::new().name("raft-io".to_owned()).spawn(move || {
+            let run = panic::AssertUnwindSafe(|| block_on(self.run(jobs)));
             if panic::catch_unwind(run).is_err() {
                 fatal.raise("the thread that writes the log panicked; this is a defect");
             }
-        })
+        });
+        thread.map(Some)
     }
 
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
             let mut batch = Batch::default();
             batch.add(first);
             while batch.has_room() {
@@ -165,36 +178,38 @@ impl Writer {
             #[allow(clippy::cast_precision_loss)]
             gauge!(LOG_QUEUE_JOBS).set(jobs.len() as f64);
             self.busy.set(Some(Instant::now()));
-            self.commit(batch);
+            self.commit(batch).await;
             self.busy.set(None);
         }
     }
 
-    fn commit(&mut self, batch: Batch) {
-        let Batch { ops, waiters, is_synced, entries, bytes, truncated_from, flushed_end } = batch;
-        let result = self.fatal.check().and_then(|()| {
-            if let Some(from) = truncated_from {
-                self.mark.retreat(from)?;
-            }
-            let begun = Instant::now();
-            self.sink.write(&ops, is_synced)?;
-            if is_synced {
-                measure(begun, entries, bytes);
-            }
-            match flushed_end {
-                Some(end) => self.mark.advance(end),
-                None => Ok(()),
-            }
-        });
-        match result {
+    async fn commit(&mut self, mut batch: Batch) {
+        let waiters = mem::take(&mut batch.waiters);
+        match self.write(&batch).await {
             Ok(()) => {
-                if let Some(end) = flushed_end {
+                if let Some(end) = batch.flushed_end {
                     self.tail.write().unwrap_or_else(|poisoned| poisoned.into_inner()).flushed(end);
                 }
                 waiters.into_iter().for_each(|waiter| waiter.tell(Ok(())));
             }
             Err(error) => self.fail(&error, waiters),
         }
+    }
+
+    async fn write(&mut self, batch: &Batch) -> io::Result<()> {
+        self.fatal.check()?;
+        if let Some(from) = batch.truncated_from {
+            self.mark.retreat(from)?;
+        }
+        let begun = Instant::now();
+        if let Some(pause) = self.sink.pause(&batch.ops) {
+            pause.await;
+        }
+        self.sink.write(&batch.ops, batch.is_synced)?;
+        if batch.is_synced {
+            measure(begun, batch.entries, batch.bytes);
+        }
+        batch.flushed_end.map_or(Ok(()), |end| self.mark.advance(end))
     }
 
     fn fail(&self, error: &io::Error, waiters: Vec<Waiter>) {

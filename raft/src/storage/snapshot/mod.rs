@@ -35,6 +35,7 @@ use crate::{
     Machine, ReplicaId, StartError,
     metrics::{SNAPSHOT_BYTES, SNAPSHOT_WRITE_SECONDS},
     replicated::Replicated,
+    rt,
     types::{LogId, SnapshotMeta},
 };
 
@@ -473,7 +474,7 @@ fn adopt(found: &SnapshotFile, path: &Path, recv_dir: &Path) -> io::Result<Snaps
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    rt::blocking(work).await?
 }
 
 fn nothing_kept() -> io::Error {

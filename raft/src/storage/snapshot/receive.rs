@@ -1,16 +1,23 @@
 //! A snapshot on its way in.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::{fs::File, io::AsyncWriteExt};
 
 use super::{SnapshotFile, format::FileDigest};
-use crate::storage::{files::remove_if_there, wire::damaged};
+use crate::{
+    rt,
+    storage::{files::remove_if_there, wire::damaged},
+};
 
 /// Tells apart the files of one process.
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
@@ -19,7 +26,7 @@ static RECEIVED: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Receiving {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     hash: Sha256,
     bytes: u64,
     is_whole: bool,
@@ -30,7 +37,9 @@ impl Receiving {
     pub(super) async fn begin(recv_dir: &Path) -> io::Result<Self> {
         let number = RECEIVED.fetch_add(1, Ordering::Relaxed);
         let path = recv_dir.join(format!("recv-{number}.qs"));
-        let file = File::create(&path).await?;
+        let created = path.clone();
+        let file = rt::blocking(move || File::create(created)).await??;
+        let file = Arc::new(file);
         Ok(Self { path, file, hash: Sha256::new(), bytes: 0, is_whole: false })
     }
 
@@ -38,10 +47,11 @@ impl Receiving {
     ///
     /// # Errors
     /// Whatever writing returns.
-    pub(crate) async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.file.write_all(chunk).await?;
-        self.hash.update(chunk);
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.hash.update(&chunk);
         self.bytes += chunk.len() as u64;
+        let file = self.file.clone();
+        rt::blocking(move || (&*file).write_all(&chunk)).await??;
         Ok(())
     }
 
@@ -66,8 +76,8 @@ impl Receiving {
                 self.bytes
             )));
         }
-        self.file.flush().await?;
-        self.file.sync_all().await?;
+        let file = self.file.clone();
+        rt::blocking(move || file.sync_all()).await??;
         self.is_whole = true;
         Ok(SnapshotFile { path: self.path.clone(), bytes, digest })
     }

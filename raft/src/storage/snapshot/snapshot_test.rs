@@ -41,7 +41,7 @@ async fn send(snapshot: &SnapshotFile, to: &Opened<Registers>) -> SnapshotFile {
     let bytes = std::fs::read(&snapshot.path).expect("read");
     let mut receiving = to.snapshots.receive().await.expect("begun");
     for chunk in bytes.chunks(100) {
-        receiving.write(chunk).await.expect("written");
+        receiving.write(bytes::Bytes::copy_from_slice(chunk)).await.expect("written");
     }
     assert_eq!(receiving.bytes(), snapshot.bytes);
     receiving.finish(snapshot.bytes, snapshot.digest).await.expect("whole")
@@ -132,13 +132,13 @@ async fn a_transfer_that_is_cut_off_or_damaged_leaves_nothing() {
     let received = || std::fs::read_dir(dir.path().join("recv")).expect("listed").count();
 
     let mut cut = opened.snapshots.receive().await.expect("begun");
-    cut.write(&bytes[..100]).await.expect("written");
+    cut.write(bytes::Bytes::copy_from_slice(&bytes[..100])).await.expect("written");
     assert_eq!(received(), 1);
     cut.finish(snapshot.bytes, snapshot.digest).await.expect_err("cut off");
     let mut damaged = opened.snapshots.receive().await.expect("begun");
     let mut wrong = bytes.clone();
     wrong[200] ^= 1;
-    damaged.write(&wrong).await.expect("written");
+    damaged.write(wrong.into()).await.expect("written");
     damaged.finish(snapshot.bytes, snapshot.digest).await.expect_err("damaged");
     let abandoned = opened.snapshots.receive().await.expect("begun");
     drop(abandoned);
