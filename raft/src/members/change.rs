@@ -140,6 +140,12 @@ impl<M: Machine> Core<M> {
         match answer {
             Ok(answer) => match wire::decode(&answer) {
                 Ok(Reply::Failed(error)) if error.is_passing() => Attempt::Again(error),
+                // The leader does not listen to this replica any more. That says nothing about
+                // whoever asked it, who is told to ask somebody else.
+                Ok(Reply::Failed(MemberError::Removed(id))) if id == self.here() => {
+                    let reason = format!("replica {id}, which was asked, is a member no longer");
+                    Attempt::Done(Reply::Failed(MemberError::NotAccepted(reason)))
+                }
                 Ok(reply) => Attempt::Done(reply),
                 Err(error) => Attempt::Again(MemberError::Unknown(error.to_string())),
             },
