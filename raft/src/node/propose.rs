@@ -159,6 +159,7 @@ impl<M: Machine> Core<M> {
         let mut backoff = Backoff::new();
         let mut doubt: Option<String> = None;
         let mut reason = "no leader is known";
+        let fence_term = entry::view(entry).ok().and_then(|entry| entry.fence_term);
         loop {
             if !self.is_running() {
                 return Err(not_placed(doubt, "this replica is stopping"));
@@ -169,6 +170,13 @@ impl<M: Machine> Core<M> {
             let Some((leader, seen)) = wait_leader(&mut watch, deadline).await else {
                 return Err(not_placed(doubt, reason));
             };
+            // A term may have a second leader after the first, and the number of the term alone
+            // does not tell the one's proposals from the other's.
+            if fence_term == Some(seen.term) && leader != self.here() {
+                return Err(
+                    doubt.map_or(ProposeError::Fenced, |reason| ProposeError::Unknown { reason })
+                );
+            }
             let tried = tokio::select! {
                 biased;
                 tried = self.attempt(leader, entry, deadline) => tried,

@@ -20,7 +20,10 @@ use super::{
 };
 
 /// Seeds that have shown a defect, with the sentence that says which. They are always run.
-const REGRESSIONS: [(u64, &str); 0] = [];
+const REGRESSIONS: [(u64, &str); 2] = [
+    (38, "a joiner gave up because the member that it had asked was removed meanwhile"),
+    (89, "the same, with another member and five founders"),
+];
 /// First seed of the schedules that are run every time.
 const FIRST: u64 = 1;
 /// How many there are.
