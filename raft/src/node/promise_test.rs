@@ -28,7 +28,7 @@ use crate::{
         Credentials,
         connect::Connector,
         header, route,
-        server::{Door, serve},
+        server::{Door, Entrance, serve},
         wire::{ReadIndexAnswer, encode, encode_append},
     },
     types::{TypeConfig, Vote},
@@ -75,7 +75,8 @@ async fn a_linearizable_read_waits_until_its_index_is_applied() {
     let app = Router::new().route(route::READ_INDEX, post(answer));
     let listener = TcpListener::from_std(cluster.listener(leader)).unwrap();
     let door = Door { credentials, tls: None };
-    tokio::spawn(serve(listener, app, door, CancellationToken::new(), TaskTracker::new()));
+    let entrance = Entrance::Bound(listener);
+    tokio::spawn(serve(entrance, app, door, CancellationToken::new(), TaskTracker::new()));
     let node = cluster.node(follower);
     let read = || node.read(ReadMode::Linearizable, Instant::now() + Duration::from_secs(1));
     assert_eq!(read().await.unwrap().get("a"), Some(1));
