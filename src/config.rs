@@ -3,6 +3,7 @@
 //! Begin with [`layer::Layer`], which has every option; [`source`] says which source wins, and
 //! [`Config`] is what has been judged and can be used. Unknown keys of the file are errors.
 
+mod backup;
 pub mod layer;
 mod security;
 pub mod source;
@@ -19,7 +20,7 @@ use clap::ArgMatches;
 use self::layer::{CompressionName, ConsistencyName, DoorsName, Layer, LogFormat, ProfileName};
 use crate::{
     broker::engine::{self, JoinConfig, LevelConfig, PeerConfig, PeerTls, SnapshotPolicy, Timers},
-    client::{backup_dir::Keep, node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
+    client::{node_tls::TlsFiles, runtime::docker::TlsFiles as DockerTlsFiles},
     clock,
     domain::{
         system::{
@@ -34,6 +35,7 @@ use crate::{
     seal::{KeyFileError, KeyRing},
     tls,
 };
+pub use backup::{BackupPlace, BackupSchedule};
 pub use source::Origin;
 
 /// Token of a cluster whose operator gave none; accepted on loopback only.
@@ -114,15 +116,6 @@ pub struct ClientLimits {
     pub in_flight_max: u32,
 }
 
-/// When a replica takes backups by itself, and which it keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackupSchedule {
-    /// Between two of them.
-    pub interval: Duration,
-    /// Which are kept.
-    pub keep: Keep,
-}
-
 /// Everything a replica needs to know, judged.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -183,7 +176,7 @@ pub struct Config {
     /// Metadata of the original broker to import when founding.
     pub import: Option<PathBuf>,
     /// Where this replica keeps backups.
-    pub backup_dir: Option<PathBuf>,
+    pub backup_place: Option<BackupPlace>,
     /// When it takes them by itself, and which it keeps.
     pub backup_schedule: Option<BackupSchedule>,
     /// TLS to Kvrocks nodes; none if absent.
@@ -308,7 +301,8 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
     }
     let node_tls = node_tls(&layer, warnings)?;
     let docker_tls = docker_tls(&layer)?;
-    let backup_schedule = backup_schedule(&layer)?;
+    let backup_place = backup::place(&layer)?;
+    let backup_schedule = backup::schedule(&layer)?;
     let feature_level_max = feature_level_max(&layer)?;
     Ok(Config {
         replica_id: cluster.replica_id,
@@ -347,7 +341,7 @@ fn judge(layer: Layer, warnings: &mut Vec<String>) -> Result<Config, ConfigError
         replica_addresses: layer.replica_addresses.unwrap_or_default(),
         import: layer.meta_filename.filter(|_| recover),
         backup_schedule,
-        backup_dir: layer.backup_dir,
+        backup_place,
         node_tls,
         docker_tls,
         log_level: given(layer.log_level, "log_level")?,
@@ -619,23 +613,6 @@ fn feature_level_max(layer: &Layer) -> Result<u64, ConfigError> {
     Err(invalid(format!(
         "feature_level_max is one of {first} to {last} in this program, not {level}"
     )))
-}
-
-fn backup_schedule(layer: &Layer) -> Result<Option<BackupSchedule>, ConfigError> {
-    let interval_s = given(layer.backup_interval_s, "backup_interval_s")?;
-    if interval_s == 0 {
-        return Ok(None);
-    }
-    if layer.backup_dir.is_none() {
-        return Err(invalid("backup_interval_s needs backup_dir"));
-    }
-    let age_max_s = given(layer.backup_age_max_s, "backup_age_max_s")?;
-    let count = usize::try_from(given(layer.backups_max, "backups_max")?);
-    let keep = Keep {
-        count: count.map_err(|_| invalid("backups_max is too large"))?,
-        age_max: (age_max_s > 0).then(|| Duration::from_secs(age_max_s)),
-    };
-    Ok(Some(BackupSchedule { interval: Duration::from_secs(interval_s), keep }))
 }
 
 /// TLS to Kvrocks nodes is on or off for all of them.

@@ -60,6 +60,9 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// The operating system trusts nobody, or does not tell.
+    #[error("no authorities that this machine trusts are to be found; name a file of some")]
+    System,
     /// The authorities do not work.
     #[error("the authorities in {} cannot be used", .path.display())]
     Authorities {
@@ -170,6 +173,25 @@ pub fn client_config(
             .with_client_auth_cert(certificates(cert)?, private_key(key)?)
             .map_err(unusable(cert))?,
     };
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What a client needs to trust whoever this machine trusts.
+///
+/// # Errors
+/// [`TlsError::System`].
+pub fn system_client_config() -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // Some of them are of kinds that nobody can read; the others serve.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TlsError::System);
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| TlsError::System)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     Ok(Arc::new(config))
 }

@@ -19,11 +19,12 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 /// What every token begins with, so that it is known for one wherever it turns up.
 const PREFIX: &str = "qrt_";
 /// What looking needs the role admin for: secrets, and who did what.
-const GUARDED_READS: [&str; 5] = [
+const GUARDED_READS: [&str; 6] = [
     "/quorate/v1/log",
     "/quorate/v1/tokens",
     "/quorate/v1/audit",
     "/quorate/v1/backup",
+    "/quorate/v1/backups",
     "/quorate/v1/kvrocks/export",
 ];
 /// Changes of the admin family that operators may make.

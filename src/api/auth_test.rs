@@ -59,7 +59,7 @@ fn a_token_opens_what_its_role_says() {
     assert_eq!(read.with(Family::Kvrocks, "GET /api/v1/namespaces"), "token:0707070707070707");
     assert_eq!(read.with(Family::Kvrocks, "POST /api/v1/namespaces"), "403");
     assert_eq!(read.with(Family::Admin, "GET /quorate/v1/digest"), "token:0707070707070707");
-    for guarded in ["tokens", "audit", "log", "backup/3", "kvrocks/export"] {
+    for guarded in ["tokens", "audit", "log", "backup/3", "backups/b", "kvrocks/export"] {
         assert_eq!(read.with(Family::Admin, &format!("GET /quorate/v1/{guarded}")), "403");
     }
     let check = "POST /api/v3/resources/failures/check";

@@ -20,9 +20,14 @@ use super::{
     inspect::{facts, moment, rows},
     output,
     recover::{self, FromBackup},
+    session,
 };
 use crate::{
-    client::backup_dir::{BackupDir, Stored, name_of, write_file},
+    client::backups::{
+        Stored,
+        dir::{BackupDir, write_file},
+        name_of,
+    },
     replica::Replica,
 };
 
@@ -50,18 +55,28 @@ Example:
   revisions     40000 to 48211
   state digest  77ab02…")]
     Create {
-        /// File or directory on this machine; the replica's own `backup_dir` if not given.
+        /// File or directory on this machine; the replica's own `backup_dir` or `backup_bucket` if
+        /// not given.
         #[arg(long)]
         to: Option<PathBuf>,
         /// The present state alone, without the revisions since the oldest snapshot.
         #[arg(long)]
         no_history: bool,
     },
-    /// List the backups in the directory of the asked replica, newest first.
+    /// List the backups in the directory or bucket of the asked replica, newest first.
     List {
         /// A directory on this machine instead.
         #[arg(long)]
         dir: Option<PathBuf>,
+    },
+    /// Bring a backup from the directory or bucket of the asked replica to this machine, and check
+    /// it.
+    Fetch {
+        /// Its name, as `list` shows it.
+        name: String,
+        /// File or directory on this machine.
+        #[arg(long, default_value = ".")]
+        to: PathBuf,
     },
     /// Read a whole backup, offline: its checksums, and both of its states against their digests.
     Verify {
@@ -75,7 +90,14 @@ Example:
 
 pub(super) async fn run(arguments: &Arguments, endpoints: &[String], shape: Shape) -> Outcome {
     match &arguments.verb {
-        Verb::Create { to: Some(to), no_history } => fetch(endpoints, to, !no_history, shape).await,
+        Verb::Create { to: Some(to), no_history } => {
+            fetch(endpoints, &format!("/quorate/v1/backup?history={}", !no_history), to, shape)
+                .await
+        }
+        Verb::Fetch { name, to } => {
+            let name = session::segment(name);
+            fetch(endpoints, &format!("/quorate/v1/backups/{name}"), to, shape).await
+        }
         Verb::Create { to: None, no_history } => create(endpoints, !no_history, shape).await,
         Verb::List { dir: Some(dir) } => {
             list(&BackupDir::new(dir.clone()).list().await?, dir, shape)
@@ -87,10 +109,9 @@ pub(super) async fn run(arguments: &Arguments, endpoints: &[String], shape: Shap
 }
 
 /// Has a backup sent, and checks what arrived.
-async fn fetch(endpoints: &[String], to: &Path, history: bool, shape: Shape) -> Outcome {
+async fn fetch(endpoints: &[String], path: &str, to: &Path, shape: Shape) -> Outcome {
     let (endpoint, _) = ctl::any(endpoints).await?;
-    let path = format!("/quorate/v1/backup?history={history}");
-    let mut chunks = client::download(&endpoint, &path).await?;
+    let mut chunks = client::download(&endpoint, path).await?;
     let is_dir = to.is_dir();
     // Its name says its revision, which is known only once it is here.
     let arriving = if is_dir { to.join(".quorate-arriving.qback") } else { to.to_owned() };

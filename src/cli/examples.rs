@@ -51,6 +51,13 @@ REVISION  TAKEN                     BYTES  NAME
 812       2026-11-21T15:21:20.403Z  40908  quorate-812-1795274480403.qback",
     ),
     (
+        "ctl backup fetch",
+        "quorate-812-1795274480403.qback --to /backups
+file          /backups/quorate-812-1795274480403.qback
+revisions     512 to 812
+state digest  87f84e2d\u{2026}",
+    ),
+    (
         "ctl backup verify",
         "/backups/quorate-812-1795274480403.qback
 file          /backups/quorate-812-1795274480403.qback

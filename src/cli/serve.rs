@@ -30,11 +30,19 @@ use crate::{
     },
     broker::{Broker, Foundation, engine::Role},
     client::{
-        backup_dir::BackupDir, host_ping::HostPing, node_pool::NodePool, node_tls::NodeTls,
-        runtime::docker::DockerRuntime, service_probe::NetProbe,
+        backups::{
+            Backups,
+            bucket::{Bucket, BucketError},
+            dir::BackupDir,
+        },
+        host_ping::HostPing,
+        node_pool::NodePool,
+        node_tls::NodeTls,
+        runtime::docker::DockerRuntime,
+        service_probe::NetProbe,
     },
     config::{
-        self, BackupSchedule, Config,
+        self, BackupPlace, BackupSchedule, Config,
         layer::{ConsistencyName, DoorsName, Layer, ProfileName},
     },
     control::{self, Tools, backup::Schedule},
@@ -82,6 +90,7 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let mut signals = Signals::new(arguments.stop_with_stdin)?;
     let ports = bind_all(&config).await?;
     let import = metadata_to_import(&config).await?;
+    let backups = backups(&config)?;
     let foundation = Foundation { seed: config.seed.clone(), import };
     let waiting = waiting_room(&config, &ports, &tls)?;
     let broker = tokio::select! {
@@ -100,7 +109,6 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     let observatory = Arc::new(Observatory::new(nodes));
     let ping: Arc<dyn HostPing> = Arc::<DockerRuntime>::clone(&docker);
     let outward = (&observatory, &ping);
-    let backups = config.backup_dir.clone().map(|path| Arc::new(BackupDir::new(path)));
     let server = serve(&config, &broker, ports, (&stopping, &backups), outward, &tls);
     tokio::spawn(tls::keep_current(tls));
     tokio::spawn(gauges::keep(broker.clone(), config.data_dir.clone()));
@@ -126,6 +134,15 @@ pub(super) async fn run(arguments: &Arguments, matches: &ArgMatches) -> Outcome 
     }
 }
 
+/// Where backups are kept, if anywhere.
+fn backups(config: &Config) -> Result<Option<Arc<Backups>>, BucketError> {
+    Ok(match &config.backup_place {
+        None => None,
+        Some(BackupPlace::Dir(path)) => Some(Arc::new(Backups::Dir(BackupDir::new(path.clone())))),
+        Some(BackupPlace::Bucket(bucket)) => Some(Arc::new(Backups::Bucket(Bucket::new(bucket)?))),
+    })
+}
+
 /// Only exiting tells the others that this replica is gone; nothing is worth waiting for.
 fn exit_after_failure(reason: &str) -> ! {
     tracing::error!(reason, "the replica cannot go on");
@@ -145,7 +162,7 @@ fn serve(
     config: &Config,
     broker: &Broker,
     ports: Vec<TcpListener>,
-    (stopping, backups): (&Stopping, &Option<Arc<BackupDir>>),
+    (stopping, backups): (&Stopping, &Option<Arc<Backups>>),
     (observatory, ping): (&Arc<Observatory>, &Arc<dyn HostPing>),
     tls: &Tls,
 ) -> Server {

@@ -1,7 +1,7 @@
 //! Outbound I/O behind small traits. A client speaks one protocol, bounds every step in time and
 //! size, and leaves retries to its caller; it knows nothing of the replicated state.
 
-pub mod backup_dir;
+pub mod backups;
 pub mod host_ping;
 pub mod https;
 pub mod node_call;

@@ -235,13 +235,31 @@ pub struct Layer {
     #[arg(long, env = "QUORATE_SNAPSHOT_ENTRIES_KEPT", help_heading = "Log")]
     pub snapshot_entries_kept: Option<u64>,
 
-    /// Where this replica keeps backups; none if not given.
+    /// Directory in which this replica keeps backups.
     #[arg(long, env = "QUORATE_BACKUP_DIR", help_heading = "Backups")]
     pub backup_dir: Option<PathBuf>,
+    /// Bucket in which it keeps them instead: `s3://BUCKET` or `s3://BUCKET/PREFIX`, of any store
+    /// that speaks the protocol of Amazon S3.
+    #[arg(long, env = "QUORATE_BACKUP_BUCKET", help_heading = "Backups")]
+    pub backup_bucket: Option<String>,
+    /// URL of the store; Amazon's for the region if not given.
+    #[arg(long, env = "QUORATE_BACKUP_ENDPOINT", help_heading = "Backups")]
+    pub backup_endpoint: Option<String>,
+    /// Region for which requests to the store are signed.
+    #[arg(long, env = "QUORATE_BACKUP_REGION", help_heading = "Backups")]
+    pub backup_region: Option<String>,
+    /// File of one line, `ACCESS_KEY_ID:SECRET_ACCESS_KEY`; without it the store is asked as whoever
+    /// the variables `AWS_...` or the machine say.
+    #[arg(long, env = "QUORATE_BACKUP_CREDENTIALS_FILE", help_heading = "Backups")]
+    pub backup_credentials_file: Option<PathBuf>,
+    /// PEM file of the authorities that vouch for the store; those of the operating system if not
+    /// given.
+    #[arg(long, env = "QUORATE_BACKUP_CA", help_heading = "Backups")]
+    pub backup_ca: Option<PathBuf>,
     /// Seconds between two backups that this replica takes while it leads; 0 takes none.
     #[arg(long, env = "QUORATE_BACKUP_INTERVAL_S", help_heading = "Backups")]
     pub backup_interval_s: Option<u64>,
-    /// Most backups kept in the directory; 0 keeps any number.
+    /// Most backups kept; 0 keeps any number.
     #[arg(long, env = "QUORATE_BACKUPS_MAX", help_heading = "Backups")]
     pub backups_max: Option<u64>,
     /// Age at which a backup is removed, seconds; 0 keeps any age. The newest one always stays.
@@ -370,6 +388,7 @@ impl Layer {
             snapshot_age_max_s: Some(3_600),
             snapshot_entries_kept: Some(20_000),
             digest_interval_ms: Some(10_000),
+            backup_region: Some("us-east-1".to_owned()),
             backup_interval_s: Some(0),
             backups_max: Some(48),
             backup_age_max_s: Some(0),

@@ -1,6 +1,6 @@
-//! Takes backups on a schedule: whichever replica leads writes one into its own directory.
+//! Takes backups on a schedule: whichever replica leads writes one into its directory or bucket.
 //!
-//! A backup is due when the newest one in that directory is older than the interval, so a new leader
+//! A backup is due when the newest one there is older than the interval, so a new leader
 //! takes one soon, and a restart takes none that is not due.
 
 use std::{io, sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     broker::Broker,
-    client::backup_dir::{BackupDir, Keep, Stored},
+    client::backups::{Backups, Keep, Stored},
     telemetry,
 };
 
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// Where.
-    pub backups: Arc<BackupDir>,
+    pub backups: Arc<Backups>,
     /// Between two of them.
     pub interval: Duration,
     /// Which are kept.
@@ -50,8 +50,8 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
                 metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "ok").increment(1);
                 show(&stored);
                 let (index, bytes) = (stored.index, stored.bytes);
-                let path = schedule.backups.path().join(&stored.name);
-                tracing::info!(index, bytes, path = %path.display(), "backup taken");
+                let path = schedule.backups.place_of(&stored.name);
+                tracing::info!(index, bytes, path, "backup taken");
             }
             Err(error) => {
                 metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "failed").increment(1);

@@ -67,7 +67,7 @@ metric_table! {
     BACKUPS_TOTAL: Counter "backups" "quorate_backups_total" [outcome = "ok" | "failed"]
         "Scheduled backups of this replica.";
     BACKUP_TAKEN_TIME_SECONDS: Gauge "seconds" "quorate_backup_taken_time_seconds" []
-        "When the newest backup in this replica's directory was taken, since the Unix epoch; absent if there is none.";
+        "When the newest backup in this replica's directory or bucket was taken, since the Unix epoch; absent if there is none.";
     BACKUP_INTERVAL_SECONDS: Gauge "seconds" "quorate_backup_interval_seconds" []
         "Time between two scheduled backups; absent without a schedule.";
 

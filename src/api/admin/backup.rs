@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Query, Request, State},
+    extract::{Path, Query, Request, State},
     http::{
         StatusCode,
         header::{CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -23,7 +23,7 @@ use crate::{
         ReadError,
         engine::{Archive, ArchiveStream},
     },
-    client::backup_dir::{BackupDir, name_of},
+    client::backups::{Backups, name_of},
 };
 
 /// What a backup is to hold.
@@ -41,7 +41,7 @@ fn yes() -> bool {
     true
 }
 
-fn directory(edge: &Edge) -> Result<&Arc<BackupDir>, Failure> {
+fn kept(edge: &Edge) -> Result<&Arc<Backups>, Failure> {
     edge.settings.admin.backups.as_ref().ok_or(Failure::NoBackupDir)
 }
 
@@ -84,13 +84,14 @@ pub(super) async fn stream(
     Ok((headers, Body::from_stream(body)).into_response())
 }
 
-/// `POST /quorate/v1/backups[?history=false]`: writes an archive into this replica's directory;
+/// `POST /quorate/v1/backups[?history=false]`: writes an archive into this replica's directory
+/// or bucket;
 /// answers 201 with its name, its size and what it says of itself.
 pub(super) async fn create(
     State(edge): State<Arc<Edge>>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let backups = Arc::clone(directory(&edge)?);
+    let backups = Arc::clone(kept(&edge)?);
     let (_visit, archive) = begin(&edge, request).await?;
     let facts = archive.archive.clone();
     let named = (facts.end.position.index, facts.created_ms);
@@ -100,24 +101,48 @@ pub(super) async fn create(
     })?;
     let answer = json!({
         "replica": edge.broker.status().replica_id,
-        "path": backups.path().join(&stored.name),
+        "path": backups.place_of(&stored.name),
         "bytes": stored.bytes,
         "backup": facts_of(&facts),
     });
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-/// `GET /quorate/v1/backups`: what lies in this replica's directory, newest first.
+/// `GET /quorate/v1/backups`: what lies in this replica's directory or bucket, newest
+/// first.
 pub(super) async fn list(
     State(edge): State<Arc<Edge>>,
     request: Request,
 ) -> Result<Json<Value>, Failure> {
     let (head, _) = request.into_parts();
     let _visit = edge.admit(FAMILY, Profile::Document, &head)?;
-    let backups = directory(&edge)?;
+    let backups = kept(&edge)?;
     let stored = backups.list().await?;
     let replica = edge.broker.status().replica_id;
-    Ok(Json(json!({ "replica": replica, "directory": backups.path(), "backups": stored })))
+    Ok(Json(json!({ "replica": replica, "directory": backups.place(), "backups": stored })))
+}
+
+/// `GET /quorate/v1/backups/{name}`: one of those, as it comes; 404 if there is none of that name.
+pub(super) async fn fetch(
+    State(edge): State<Arc<Edge>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let place = edge.admit_restore()?;
+    let (head, _) = request.into_parts();
+    let _visit = edge.admit(FAMILY, Profile::Document, &head)?;
+    let opened = kept(&edge)?.open(&name).await;
+    let chunks = opened.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::NoSuchBackup(name),
+        _ => Failure::Disk(error),
+    })?;
+    // Holds its place until the last byte.
+    let body = chunks.map(move |chunk| {
+        let _held = &place;
+        chunk
+    });
+    let headers = [(CONTENT_TYPE, "application/octet-stream")];
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 fn facts_of(archive: &Archive) -> Value {

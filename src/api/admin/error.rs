@@ -60,10 +60,13 @@ pub(super) enum Failure {
     Disk(#[from] io::Error),
     /// This replica keeps no backups.
     #[error(
-        "this replica has no backup_dir in its configuration; set it, or have the backup sent with \
-         `quorate ctl backup create --to FILE`"
+        "this replica has no backup_dir and no backup_bucket in its configuration; set one, or have \
+         the backup sent with `quorate ctl backup create --to FILE`"
     )]
     NoBackupDir,
+    /// None of that name.
+    #[error("there is no backup {0}; see `quorate ctl backup list`")]
+    NoSuchBackup(String),
     /// One at a time.
     #[error("this replica is writing a backup already; try again when it is done")]
     BackupUnderWay,
@@ -96,7 +99,9 @@ impl Failure {
             | Self::Members(MemberError::Invalid(_))
             | Self::Propose(ProposeError::Invalid(_))
             | Self::Access(access::Rejection::Invalid(_)) => StatusCode::BAD_REQUEST,
-            Self::Access(access::Rejection::NotFound) => StatusCode::NOT_FOUND,
+            Self::Access(access::Rejection::NotFound) | Self::NoSuchBackup(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Rejected(_)
             | Self::Access(_)
             | Self::Propose(ProposeError::RequestIdReused | ProposeError::Fenced)
@@ -133,7 +138,7 @@ impl Failure {
             Self::Refused(Refusal::TooFast { .. }) => "too_many_requests",
             Self::Refused(Refusal::Unauthenticated(_)) => "unauthenticated",
             Self::Refused(Refusal::Forbidden(_)) => "forbidden",
-            Self::Access(access::Rejection::NotFound) => "not_found",
+            Self::Access(access::Rejection::NotFound) | Self::NoSuchBackup(_) => "not_found",
             Self::Access(access::Rejection::Invalid(_)) => "invalid_request",
             Self::Access(_) => "refused",
             Self::Refused(_) | Self::Malformed(_) => "invalid_request",

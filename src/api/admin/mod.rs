@@ -40,7 +40,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use super::Edge;
-use crate::client::backup_dir::BackupDir;
+use crate::client::backups::Backups;
 
 /// Name of the family, in request ids and logs.
 const FAMILY: &str = "admin";
@@ -55,7 +55,7 @@ pub struct Settings {
     /// Whether the replica is stopping; shared by all listeners.
     pub stopping: Stopping,
     /// Where this replica keeps backups, if anywhere.
-    pub backups: Option<Arc<BackupDir>>,
+    pub backups: Option<Arc<Backups>>,
 }
 
 /// Set once, when the replica begins to stop.
@@ -103,6 +103,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/audit", get(audit::range))
         .route("/quorate/v1/backup", get(backup::stream))
         .route("/quorate/v1/backups", get(backup::list).post(backup::create))
+        .route("/quorate/v1/backups/{name}", get(backup::fetch))
         .route("/quorate/{*path}", any(error::no_route))
         .method_not_allowed_fallback(error::no_method)
         .with_state(edge)

@@ -1,54 +1,29 @@
 //! A directory of backups: written whole or not at all, listed, and thinned out.
 //!
-//! A backup is a file that only its owner may read, because it has passwords. Its name says which
-//! revision it reaches and when it was taken. Files of other names are never touched.
+//! A backup is a file that only its owner may read, because it has passwords. Files of other names
+//! are never touched.
 
 use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use serde::{Deserialize, Serialize};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use tokio::{
     fs::{self, File, OpenOptions},
     io::AsyncWriteExt,
     sync::Mutex,
 };
+use tokio_util::io::ReaderStream;
 
-/// Begins the name of a backup.
-const PREFIX: &str = "quorate-";
-/// Ends it.
-const SUFFIX: &str = ".qback";
+use super::{Keep, Stored, busy, name_of, parse_name, superfluous};
+
 /// Ends the name of one that is being written.
 const UNFINISHED: &str = ".part";
 /// Who may read a backup.
 const MODE: u32 = 0o600;
-
-/// A backup in a directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Stored {
-    /// When it was taken, milliseconds since the Unix epoch.
-    pub created_ms: u64,
-    /// Revision it reaches.
-    pub index: u64,
-    /// File name.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-}
-
-/// Which backups are kept. The newest one always is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// Most backups; 0 keeps any number.
-    pub count: usize,
-    /// Oldest backup; `None` keeps any age.
-    pub age_max: Option<Duration>,
-}
 
 /// A directory of backups.
 #[derive(Debug)]
@@ -81,8 +56,7 @@ impl BackupDir {
         chunks: impl Stream<Item = io::Result<Bytes>> + Unpin,
     ) -> io::Result<Stored> {
         let Ok(_turn) = self.turn.try_lock() else {
-            let what = "another backup is being written";
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            return Err(busy());
         };
         fs::create_dir_all(&self.path).await.map_err(|error| self.about(&error))?;
         let name = name_of(index, created_ms);
@@ -135,6 +109,16 @@ impl BackupDir {
         Ok(removed)
     }
 
+    /// Opens a backup of that name.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, or the name is not that of a backup; whatever opening returns.
+    pub async fn open(&self, name: &str) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+        parse_name(name).ok_or(io::ErrorKind::NotFound)?;
+        let file = File::open(self.path.join(name)).await?;
+        Ok(ReaderStream::new(file).boxed())
+    }
+
     fn about(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
     }
@@ -177,30 +161,10 @@ pub async fn write_file(
     written
 }
 
-/// Name of a backup.
-#[must_use]
-pub fn name_of(index: u64, created_ms: u64) -> String {
-    format!("{PREFIX}{index}-{created_ms}{SUFFIX}")
-}
-
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (index, created_ms) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
-    Some((index.parse().ok()?, created_ms.parse().ok()?))
-}
-
-/// What is not to be kept of backups, newest first.
-fn superfluous(stored: &[Stored], keep: Keep, now_ms: u64) -> impl Iterator<Item = &Stored> {
-    let age_max_ms = keep.age_max.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-    stored.iter().enumerate().skip(1).filter_map(move |(place, stored)| {
-        let is_too_many = keep.count > 0 && place >= keep.count;
-        let is_too_old =
-            age_max_ms.is_some_and(|most| now_ms.saturating_sub(stored.created_ms) > most);
-        (is_too_many || is_too_old).then_some(stored)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::stream;
 
     use super::*;
@@ -226,6 +190,13 @@ mod tests {
         assert!(error.to_string().contains("broke"), "{error}");
         assert_eq!(std::fs::read_dir(backups.path()).unwrap().count(), 1);
         assert_eq!(backups.list().await.unwrap(), [stored]);
+        let opened = backups.open("quorate-7-1000.qback").await.unwrap();
+        let parts: Vec<Bytes> = opened.map(Result::unwrap).collect().await;
+        assert_eq!(parts.concat(), b"abc");
+        for name in ["quorate-9-1000.qback", "../here/quorate-7-1000.qback", "notes.txt"] {
+            let refused = backups.open(name).await.map(drop).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotFound, "{name}");
+        }
     }
 
     #[tokio::test]
