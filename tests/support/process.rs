@@ -1,12 +1,15 @@
 //! One replica as a process of its own.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,7 +24,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_quorate");
 /// Ports are handed out below the range the system uses for outgoing connections, so that a
 /// replica that was killed finds its port free when it is started again.
 const PORTS_FROM: u32 = 15_000;
-const PORTS: u32 = 17_000;
+/// Ports of a block.
+const BLOCK_PORTS: u32 = 340;
+const BLOCKS: u32 = 50;
 
 /// A replica that may run or not.
 pub struct Replica {
@@ -187,15 +192,15 @@ impl Replica {
     }
 }
 
-/// A port nobody listens on.
+/// A port nobody listens on, of a block that no other process of these tests takes ports from: one
+/// whose replica was killed must not be found by a stranger before it is started again.
 pub fn free_port() -> u16 {
+    static BLOCK: OnceLock<(File, u32)> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..PORTS {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Processes of one run begin in different places.
-        let start = std::process::id().wrapping_mul(7_919);
-        let port = PORTS_FROM + start.wrapping_add(step) % PORTS;
-        let port = u16::try_from(port).expect("a port number");
+    let (_lock, block) = BLOCK.get_or_init(own_block);
+    for _ in 0..BLOCK_PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK_PORTS;
+        let port = u16::try_from(PORTS_FROM + block * BLOCK_PORTS + step).expect("a port number");
         match TcpListener::bind(("127.0.0.1", port)) {
             Ok(_) => return port,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -203,4 +208,22 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no port is free");
+}
+
+/// Locks a block for as long as this process lives.
+fn own_block() -> (File, u32) {
+    let dir = std::env::temp_dir().join("quorate-test-ports");
+    std::fs::create_dir_all(&dir).expect("a directory for the locks of ports");
+    for step in 0..BLOCKS {
+        let block = std::process::id().wrapping_add(step) % BLOCKS;
+        let path = dir.join(block.to_string());
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        match file.try_lock() {
+            Ok(()) => return (file, block),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => panic!("{}: {error}", path.display()),
+        }
+    }
+    panic!("{BLOCKS} processes run tests already");
 }
