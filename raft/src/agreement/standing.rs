@@ -165,7 +165,8 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     write_whole(path, &bytes)
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
+/// Reads the file; nothing of one that is not what was written.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
     let (body, sum) = bytes.split_last_chunk::<4>()?;
     if crc32c::crc32c(body) != u32::from_le_bytes(*sum) {
         return None;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::register::Registers;
 use crate::{
+    agreement::{Answer, Question, standing},
     members,
     offline::describe_membership,
     replicated::Replicated,
@@ -37,7 +38,7 @@ const SUM_BYTES: usize = 4;
 /// If something that was decoded does not come back from its own bytes.
 pub fn take(input: &[u8]) {
     let Some((kind, body)) = input.split_first() else { return };
-    match kind % 20 {
+    match kind % 23 {
         0 => append(&Bytes::copy_from_slice(body)),
         1 => append(&with_sums(body)),
         2 => message::<VoteAsk>(body, |ask| VoteAsk::of(&ask.request())),
@@ -61,7 +62,10 @@ pub fn take(input: &[u8]) {
         16 => stored_membership(body),
         17 => vote_and_position(body),
         18 => snapshot(body),
-        _ => snapshot(&sealed(body)),
+        19 => snapshot(&sealed(body)),
+        20 => message::<Question>(body, |question| question),
+        21 => message::<Answer>(body, |answer| answer),
+        _ => drop(standing::decode(&[body, &crc32c::crc32c(body).to_le_bytes()].concat())),
     }
 }
 

@@ -14,6 +14,7 @@ use openraft::{
 use super::*;
 use crate::{
     Proposal, RequestId,
+    agreement::verdict::{Credit, Testimony},
     config::WindowLimits,
     entry,
     storage::wire::leader,
@@ -127,6 +128,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let stored = encode_stored_membership(&stored).expect("encodes");
     let partial = AppendEntriesResponse::PartialSuccess(last);
     let file = export(&state());
+    let testimony = Testimony { id: 2, digest: [7; 32], credit: Credit::Unproven };
     vec![
         ("append", of_kind(0, &append)),
         ("append-sealed", of_kind(1, &append)),
@@ -147,5 +149,11 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("position", of_kind(17, &encode_log_id(&position(3, 1, 2)))),
         ("snapshot", of_kind(18, &file)),
         ("snapshot-sealed", of_kind(19, &file)),
+        (
+            "question",
+            encoded(20, &Question::Judge { index: 70_000, testimonies: vec![testimony.clone()] }),
+        ),
+        ("answer", encoded(21, &Answer::Testimony(Some(testimony)))),
+        ("standing", of_kind(22, b"QSTAND\0\x01\0\x01")),
     ]
 }
