@@ -2,7 +2,7 @@
 //!
 //! In the program this is tokio, and nothing else. In this crate's own tests a task that is begun
 //! inside a simulation belongs to the simulated replica that began it, and the simulation picks
-//! which task goes on next; see [`crate::testing`]. So what is simulated is the engine itself, and
+//! which task goes on next; see `crate::testing`. So what is simulated is the engine itself, and
 //! not a second one.
 
 use std::{future::Future, io};

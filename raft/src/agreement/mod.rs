@@ -12,8 +12,8 @@
 //! A state that came as a snapshot says nothing about who is right until it has been found equal:
 //! it would only repeat what its sender computed.
 //!
-//! Begin reading at [`verdict`] (the rule), then [`samples`] (what is digested), [`rounds`] (how
-//! the members hear of each other), [`standing`] (what is remembered) and [`heal`].
+//! Begin reading at `verdict` (the rule), then `samples` (what is digested), `rounds` (how
+//! the members hear of each other), `standing` (what is remembered) and `heal`.
 
 #[cfg(test)]
 mod cluster_test;
