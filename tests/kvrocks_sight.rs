@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod kvrocks_live;
-#[path = "kvrocks_live/namespace.rs"]
-mod namespace;
+#[path = "kvrocks_live/sight.rs"]
+mod sight;
 mod support;
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use kvrocks_live::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::cluster::Cluster;
+use support::{cluster::Cluster, namespace};
 
 /// Longest time from the loss of a master to the failover of its shard: all probes take as long as
 /// they may, twice over for observers that are out of step, and the machine is busy.
@@ -25,8 +25,8 @@ const FAILOVER_MAX: Duration =
 
 /// A site whose replicas see each other through one network and the nodes through another.
 async fn site_with_nodes(count: u8, replicas: usize) -> (Site, Fleet) {
-    let site = Site::of(namespace::start_replicas().await).await;
-    let fleet = namespace::start_nodes("seen", 1, count).await;
+    let site = Site::of(sight::start_replicas().await).await;
+    let fleet = sight::start_nodes("seen", 1, count).await;
     fleet.enlist(&site, replicas).await;
     fleet.write_and_replicate(&site).await;
     (site, fleet)
@@ -75,14 +75,14 @@ fn one_replica_cut_off_from_the_nodes_fails_nothing_over() {
             (follower, vec![master.as_str()], "a follower misses a master"),
             (leader, vec![master.as_str()], "the leader misses a master"),
         ] {
-            namespace::cut(&mut site.cluster, id, &cut_off);
+            sight::cut(&mut site.cluster, id, &cut_off);
             wait_down(&site, id, cut_off.len()).await;
             let sighted = observer(&site, id).await["sighted"].clone();
             assert_eq!(sighted, json!(cut_off.len() < all.len()), "{about}");
             // Often enough for those who see it to have failed over three times.
             fleet.wait_probes(&site, &master, FAILURES * 3 + 1, 2).await;
             nothing_has_changed(&site, &fleet, 1, about).await;
-            namespace::mend(&mut site.cluster, id, &cut_off);
+            sight::mend(&mut site.cluster, id, &cut_off);
             wait_down(&site, id, 0).await;
         }
         // The same cut for two of three is a majority: the test could have failed. The leader is
@@ -90,11 +90,11 @@ fn one_replica_cut_off_from_the_nodes_fails_nothing_over() {
         let (leader, follower) = replicas_of(&site).await;
         let (cut_off, others) = ([master.as_str()], [leader, follower]);
         for id in others {
-            namespace::cut(&mut site.cluster, id, &cut_off);
+            sight::cut(&mut site.cluster, id, &cut_off);
         }
         failed_over(&site, &fleet, &master).await;
         for id in others {
-            namespace::mend(&mut site.cluster, id, &cut_off);
+            sight::mend(&mut site.cluster, id, &cut_off);
         }
         let record = fleet.agreed(&site).await;
         assert_eq!(record.version, 2);
@@ -113,13 +113,13 @@ fn a_dead_master_is_replaced_although_the_leader_sees_no_node() {
         let (mut site, mut fleet) = site_with_nodes(4, 2).await;
         let leader = site.cluster.wait_leader().await;
         let all = fleet.addrs();
-        namespace::cut(&mut site.cluster, leader, &as_refs(&all));
+        sight::cut(&mut site.cluster, leader, &as_refs(&all));
         wait_down(&site, leader, all.len()).await;
         let master = fleet.record(&site).await.master(0).addr.clone();
         fleet.node_mut(&master).kill().await;
         fleet.until_replaced(&site, &master, PATIENCE).await;
         fleet.agreed(&site).await;
-        namespace::mend(&mut site.cluster, leader, &as_refs(&all));
+        sight::mend(&mut site.cluster, leader, &as_refs(&all));
         fleet.node_mut(&master).restart(true).await.unwrap();
         let record = fleet.agreed(&site).await;
         assert_eq!((record.version, fleet.failovers(&site).await.len()), (2, 1));

@@ -16,6 +16,8 @@ pub mod local;
 pub mod long;
 pub mod members;
 pub mod net;
+#[cfg(test)]
+mod partitions;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -41,6 +41,12 @@ impl Site {
         site
     }
 
+    /// Replicas that run already, with nothing below them and no relay between them.
+    pub fn of(cluster: Cluster) -> Self {
+        let library = cluster.dir().join("none");
+        Self { cluster, net: Net::default(), shims: Vec::new(), library, mounts: Vec::new() }
+    }
+
     /// Puts the layer under a replica that does not run.
     fn put_under(&mut self, id: u64) {
         let shim = Shim::new(self.cluster.dir(), id);

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod coordinator;
 pub mod docker;
 pub mod gateway;
+pub mod namespace;
 pub mod process;
 pub mod readers;
 pub mod resp;

@@ -1,12 +1,9 @@
-//! Replicas in network namespaces of their own, so that the way of one of them to some nodes can be
-//! cut while its peers and its clients still reach it.
+//! Replicas in network namespaces of their own, so that packets between some of them, or to others,
+//! can be dropped while everything else still arrives.
 //!
 //! The whole test runs in a namespace that nobody else sees: it starts itself again inside one.
 //! Root may make one, and so may anybody where user namespaces are allowed. Replica 2 is at
-//! 10.77.2.2, the test and its nodes are beyond 10.77.2.1, and a node at 10.77.0.5 is cut off from
-//! replica 2 by a route that leads nowhere: as with a broken network, nothing is answered.
-
-#![allow(clippy::unwrap_used, unreachable_pub)]
+//! 10.77.2.2, the test is beyond 10.77.2.1 and passes on what replicas send each other.
 
 use std::{
     fs,
@@ -15,14 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    kvrocks_live::{
-        PROFILE,
-        fleet::Fleet,
-        kvrocks_node::{Node, Options},
-    },
-    support::cluster::Cluster,
-};
+use super::cluster::Cluster;
 
 /// Set in the process that is inside.
 const INSIDE: &str = "QUORATE_TEST_NAMESPACE";
@@ -71,16 +61,23 @@ fn can_make_links(unshare: &[&str]) -> bool {
     made.is_ok_and(|made| made.status.success())
 }
 
-fn ip(words: &str) {
+/// Runs `ip` where the test is.
+pub fn ip(words: &str) {
     let done = Command::new("ip").args(words.split(' ')).output().expect("iproute2");
     let error = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "ip {words}: {error}");
 }
 
-/// Starts three replicas, each in a namespace of its own.
-pub async fn start_replicas() -> Cluster {
-    let flags = ["--cluster-token", "sight", PROFILE[0], PROFILE[1]];
-    let mut cluster = Cluster::prepare_on(3, |id| format!("10.77.{id}.2"), &flags);
+/// Where a replica is.
+pub fn host(id: u64) -> String {
+    format!("10.77.{id}.2")
+}
+
+/// Starts replicas, each in a namespace of its own.
+pub async fn start_replicas(count: u64, flags: &[&str]) -> Cluster {
+    let mut all = vec!["--cluster-token", "namespaces"];
+    all.extend(flags);
+    let mut cluster = Cluster::prepare_on(count, host, &all);
     for replica in &mut cluster.replicas {
         let words = ["/usr/bin/unshare", "--net", "/bin/sh", "-c", WAIT_FOR_NETWORK, "replica"];
         replica.set_wrapper(words.map(ToOwned::to_owned).to_vec());
@@ -108,7 +105,8 @@ fn connect(id: u64, pid: u32) {
     inside(pid, &format!("route add default via 10.77.{id}.1"));
 }
 
-fn inside(pid: u32, words: &str) {
+/// Runs `ip` in the namespace of a process.
+pub fn inside(pid: u32, words: &str) {
     let words = words.split(' ');
     let enter = ["-t", &pid.to_string(), "-n", "ip"].map(ToOwned::to_owned);
     let done = Command::new("nsenter").args(enter).args(words.clone()).output().expect("nsenter");
@@ -116,31 +114,43 @@ fn inside(pid: u32, words: &str) {
     assert!(done.status.success(), "ip {words:?}: {error}");
 }
 
-/// Starts nodes of no cluster, each on an address of its own.
-pub async fn start_nodes(name: &str, first: u8, count: u8) -> Fleet {
-    let mut nodes = Vec::new();
-    for number in first..first + count {
-        let host = format!("10.77.0.{number}");
-        ip(&format!("addr add {host}/32 dev lo"));
-        nodes.push(Node::start(0, Options { host, ..Options::default() }).await.unwrap());
+/// What is dropped on the way between replicas.
+#[derive(Debug, Default)]
+pub struct Partition {
+    ways: Vec<(u64, u64)>,
+}
+
+impl Partition {
+    /// Drops every packet from one replica to another; what it answers still arrives.
+    pub fn cut(&mut self, from: u64, to: u64) {
+        filter("-A", from, to);
+        self.ways.push((from, to));
     }
-    Fleet { name: name.to_owned(), nodes }
-}
 
-/// Cuts a replica off from some nodes.
-pub fn cut(cluster: &mut Cluster, id: u64, addrs: &[&str]) {
-    route(cluster, id, addrs, "add blackhole");
-}
-
-/// Takes [`cut`] back.
-pub fn mend(cluster: &mut Cluster, id: u64, addrs: &[&str]) {
-    route(cluster, id, addrs, "del blackhole");
-}
-
-fn route(cluster: &mut Cluster, id: u64, addrs: &[&str], how: &str) {
-    let pid = cluster.replica(id).pid();
-    for addr in addrs {
-        let host = addr.split(':').next().expect("a host");
-        inside(pid, &format!("route {how} {host}/32"));
+    /// Drops every packet between two replicas.
+    pub fn cut_both(&mut self, one: u64, other: u64) {
+        self.cut(one, other);
+        self.cut(other, one);
     }
+
+    /// How many packets were dropped.
+    pub fn dropped(&self) -> u64 {
+        let listed = Command::new("iptables").args(["-L", "FORWARD", "-v", "-x", "-n"]).output();
+        let listed = listed.expect("iptables").stdout;
+        let counts = String::from_utf8_lossy(&listed).into_owned();
+        let drops = counts.lines().filter(|line| line.contains(" DROP "));
+        drops.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Lets everything pass again.
+    pub fn heal(&mut self) {
+        self.ways.drain(..).for_each(|(from, to)| filter("-D", from, to));
+    }
+}
+
+fn filter(how: &str, from: u64, to: u64) {
+    let words = [how, "FORWARD", "-s", &host(from), "-d", &host(to), "-j", "DROP"];
+    let done = Command::new("iptables").args(words).output().expect("iptables");
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "iptables {words:?}: {error}");
 }
