@@ -140,6 +140,10 @@ async fn works_within(client: &Client, millis: u64) -> bool {
                 all_written &= is_done;
             }
         }
+        // A change that was under way may have become effective during the writes.
+        if self::members(places) != members {
+            continue;
+        }
         let indexes: Vec<u64> = members
             .iter()
             .filter_map(|id| places.node(*id))
