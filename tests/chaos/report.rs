@@ -97,16 +97,18 @@ fn runs(entries: &[Entry], text: &mut String) {
         "\n\n| run (UTC) | commit | command | seeds | trials | minutes | load |\n\
          |---|---|---|---|---|---|---|\n",
     );
-    let names: BTreeSet<_> = entries.iter().map(|entry| &entry.began).collect();
-    for began in names {
-        let of_run: Vec<_> = entries.iter().filter(|entry| entry.began == *began).collect();
+    // Several may run at a time.
+    let run = |entry: &Entry| (entry.began.clone(), entry.command.clone());
+    let names: BTreeSet<_> = entries.iter().map(run).collect();
+    for (began, command) in names {
+        let is_of_run = |entry: &&Entry| entry.began == began && entry.command == command;
+        let of_run: Vec<_> = entries.iter().filter(is_of_run).collect();
         let (first, last) = (of_run[0], of_run[of_run.len() - 1]);
         let loads = || of_run.iter().filter_map(|entry| entry.load.parse::<f64>().ok());
         writeln!(
             text,
-            "| {began} | {} | `{}` | {} to {} | {} | {} | {:.1} to {:.1} |",
+            "| {began} | {} | `{command}` | {} to {} | {} | {} | {:.1} to {:.1} |",
             first.revision,
-            first.command,
             first.seed,
             last.seed,
             of_run.len(),
