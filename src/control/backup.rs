@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     broker::Broker,
@@ -33,15 +33,22 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
     let mut ticks = interval(LOOK.min(schedule.interval / 10).max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     metrics::gauge!(telemetry::BACKUP_INTERVAL_SECONDS).set(schedule.interval.as_secs_f64());
+    let mut known = Known::default();
     loop {
         ticks.tick().await;
+        let is_leader_here = leadership.borrow().is_leader_here && broker.is_founded();
+        let is_wanted =
+            is_leader_here && is_due(known.newest.as_ref(), schedule.interval, broker.now_ms());
+        if !is_wanted && !known.is_old(schedule.interval) {
+            continue;
+        }
         // Also of a replica that does not lead, and of backups from before its start.
         let stored = schedule.backups.list().await;
-        if let Ok([newest, ..]) = stored.as_deref() {
+        known = Known::of(stored.as_deref().unwrap_or_default());
+        if let Some(newest) = &known.newest {
             show(newest);
         }
-        let is_leader_here = leadership.borrow().is_leader_here;
-        if !is_leader_here || !broker.is_founded() {
+        if !is_leader_here {
             continue;
         }
         match tend(&broker, &schedule, stored).await {
@@ -49,6 +56,7 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
             Ok(Some(stored)) => {
                 metrics::counter!(telemetry::BACKUPS_TOTAL, "outcome" => "ok").increment(1);
                 show(&stored);
+                known.newest = Some(stored.clone());
                 let (index, bytes) = (stored.index, stored.bytes);
                 let path = schedule.backups.place_of(&stored.name);
                 tracing::info!(index, bytes, path, "backup taken");
@@ -58,6 +66,26 @@ pub(super) async fn run(broker: Broker, schedule: Schedule) {
                 tracing::error!(%error, "no backup taken");
             }
         }
+    }
+}
+
+/// What the last look has found. A bucket answers each look over the network and charges for it, so
+/// nobody looks again before something can have come of it.
+#[derive(Default)]
+struct Known {
+    newest: Option<Stored>,
+    looked: Option<Instant>,
+}
+
+impl Known {
+    /// What a list that was fetched just now, newest first, says.
+    fn of(stored: &[Stored]) -> Self {
+        Self { newest: stored.first().cloned(), looked: Some(Instant::now()) }
+    }
+
+    /// Whether others may have taken backups since, or backups may have gone.
+    fn is_old(&self, interval: Duration) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= interval / 10)
     }
 }
 
@@ -74,7 +102,8 @@ async fn tend(
     schedule: &Schedule,
     stored: io::Result<Vec<Stored>>,
 ) -> io::Result<Option<Stored>> {
-    if !is_due(&stored?, schedule.interval, broker.now_ms()) {
+    let newest = stored?.into_iter().next();
+    if !is_due(newest.as_ref(), schedule.interval, broker.now_ms()) {
         return Ok(None);
     }
     let archive = broker.archive(true).await?;
@@ -86,9 +115,9 @@ async fn tend(
 
 /// Whether the newest of backups is older than the interval. One from the future, by a clock that
 /// was set back, keeps nothing from being backed up.
-fn is_due(stored: &[Stored], interval: Duration, now_ms: u64) -> bool {
+fn is_due(newest: Option<&Stored>, interval: Duration, now_ms: u64) -> bool {
     let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-    stored.first().is_none_or(|newest| now_ms.abs_diff(newest.created_ms) >= interval_ms)
+    newest.is_none_or(|newest| now_ms.abs_diff(newest.created_ms) >= interval_ms)
 }
 
 #[cfg(test)]
@@ -99,9 +128,9 @@ mod tests {
     fn a_backup_is_due_once_the_newest_is_old() {
         let stored = |created_ms| Stored { created_ms, index: 1, name: String::new(), bytes: 1 };
         let minute = Duration::from_secs(60);
-        assert!(is_due(&[], minute, 5));
-        assert!(!is_due(&[stored(1_000), stored(0)], minute, 60_999));
-        assert!(is_due(&[stored(1_000)], minute, 61_000));
-        assert!(is_due(&[stored(900_000)], minute, 1_000));
+        assert!(is_due(None, minute, 5));
+        assert!(!is_due(Some(&stored(1_000)), minute, 60_999));
+        assert!(is_due(Some(&stored(1_000)), minute, 61_000));
+        assert!(is_due(Some(&stored(900_000)), minute, 1_000));
     }
 }
