@@ -1,11 +1,12 @@
 //! What a replica says of itself; read from metrics, never from the log.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Agreement, ReplicaId};
 
 /// The part a replica plays in its term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Takes proposals.
@@ -21,7 +22,7 @@ pub enum Role {
 }
 
 /// A replica's view of itself and of its peers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The cluster's identity, as stamped on every disk.
     pub cluster_id: String,
@@ -59,7 +60,7 @@ pub struct Status {
 }
 
 /// One replica as the reporting replica sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerStatus {
     /// The replica.
     pub id: ReplicaId,

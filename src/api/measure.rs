@@ -91,7 +91,7 @@ fn family_of(path: &str) -> &'static str {
         "kvrocks"
     } else if below("/v2") || below("/quorate/v1/pool") {
         "cello"
-    } else if ["/quorate", "/livez", "/readyz", "/metrics"].into_iter().any(below) {
+    } else if ["/quorate", "/livez", "/readyz", "/metrics", "/openapi"].into_iter().any(below) {
         "admin"
     } else if below("/api") {
         // The pool's own console.

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod kvrocks;
 pub mod limit;
 mod measure;
+pub mod openapi;
 pub mod profile;
 pub mod share;
 pub mod undermoon;
@@ -120,6 +121,7 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
         .merge(kvrocks::router(Arc::clone(&edge)))
         .merge(cello::router(Arc::clone(&edge)))
         .merge(admin::router(Arc::clone(&edge)))
+        .merge(openapi::router())
         .layer(middleware::from_fn_with_state(edge, stamp))
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ use crate::{
 const FAULTS_MAX: usize = 8;
 
 /// How the secrets of the cluster are kept, and what this replica can do with them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SecretsReport {
     /// Whether the cluster is at the feature level that sealed secrets need.
     pub is_allowed: bool,
@@ -65,7 +66,7 @@ impl SecretsReport {
 }
 
 /// What one round of sealing came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Round {
     /// Secrets that are sealed with the first key by now and were not before.
     pub resealed: u64,

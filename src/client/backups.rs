@@ -7,6 +7,7 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, stream::BoxStream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod bucket;
@@ -21,7 +22,7 @@ const PREFIX: &str = "quorate-";
 const SUFFIX: &str = ".qback";
 
 /// A backup that is kept.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Stored {
     /// When it was taken, milliseconds since the Unix epoch.
     pub created_ms: u64,

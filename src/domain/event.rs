@@ -4,6 +4,7 @@
 //! is read from the state. Events are made by `apply`, so they are the same on every replica, but
 //! they are no part of the state: a later program may tell more.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::system::access::Family;
@@ -12,7 +13,7 @@ use super::system::access::Family;
 const OBJECT_BYTES_MAX: usize = 256;
 
 /// A fact that followed from a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Event {
     /// Log index of the command.
     pub revision: u64,

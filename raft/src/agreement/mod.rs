@@ -23,6 +23,7 @@ pub(crate) mod samples;
 pub(crate) mod standing;
 pub(crate) mod verdict;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::verdict::Testimony;
@@ -32,7 +33,7 @@ pub(crate) use self::{samples::Samples, standing::Standing};
 pub(crate) type StateDigest = [u8; 32];
 
 /// What a replica knows of the agreement of its state with the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
     /// Last index at which this replica's digest was that of a majority; 0 if it never was since
     /// the start.
@@ -45,7 +46,7 @@ pub struct Agreement {
 }
 
 /// Why a replica serves nobody and gives no vote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quarantine {
     /// Index at which its state differed.
     pub index: u64,

@@ -18,6 +18,7 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod rules_test;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ReplicaId, RequestId};
@@ -193,7 +194,7 @@ impl MemberError {
 }
 
 /// The members as the leader sees them, or as this replica does if no leader answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Members {
     /// Who leads; `None` if what follows is this replica's own view.
     pub leader: Option<ReplicaId>,
@@ -215,7 +216,7 @@ pub struct Members {
 }
 
 /// One member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Its id.
     pub id: ReplicaId,
@@ -242,7 +243,7 @@ pub struct Member {
 }
 
 /// The part a member plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
     /// Takes proposals.
@@ -254,7 +255,7 @@ pub enum MemberRole {
 }
 
 /// How a member does, as the leader sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Answers, and has caught up.

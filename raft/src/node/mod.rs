@@ -31,6 +31,7 @@ mod tell;
 
 use std::{fmt, io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{broadcast, watch},
@@ -116,7 +117,7 @@ impl<M> Deref for View<M> {
 
 /// Fingerprint of one published state: equal on two replicas at equal index, or they have
 /// diverged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Digest {
     /// Index of the last entry in the state.
     pub index: u64,

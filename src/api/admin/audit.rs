@@ -7,8 +7,8 @@ use axum::{
     http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Edge, error::Failure, routes::admit};
 use crate::{
@@ -86,15 +86,33 @@ pub(super) async fn range(
     Ok(response)
 }
 
-fn line(record: &Record) -> serde_json::Value {
-    json!({
-        "revision": record.revision,
-        "time_ms": record.time_ms,
-        "actor": record.who(),
-        "source": record.source(),
-        "request_id": auth::hex(&record.request_id),
-        "family": record.family,
-        "action": record.action,
-        "outcome": if record.is_refused { "refused" } else { "done" },
-    })
+/// One line.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RecordLine<'a> {
+    action: &'a str,
+    actor: &'a str,
+    family: Family,
+    /// `done` or `refused`.
+    outcome: &'static str,
+    request_id: String,
+    /// Log index.
+    revision: u64,
+    /// Address of the client.
+    source: &'a str,
+    time_ms: u64,
+}
+
+fn line(record: &Record) -> String {
+    let line = RecordLine {
+        action: &record.action,
+        actor: record.who(),
+        family: record.family,
+        outcome: if record.is_refused { "refused" } else { "done" },
+        request_id: auth::hex(&record.request_id),
+        revision: record.revision,
+        source: record.source(),
+        time_ms: record.time_ms,
+    };
+    // Numbers and texts always encode.
+    serde_json::to_string(&line).unwrap_or_default()
 }

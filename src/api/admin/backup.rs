@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Edge, FAMILY, error::Failure};
@@ -23,7 +24,7 @@ use crate::{
         ReadError,
         engine::{Archive, ArchiveStream},
     },
-    client::backups::{Backups, name_of},
+    client::backups::{Backups, Stored, name_of},
 };
 
 /// What a backup is to hold.
@@ -35,6 +36,30 @@ struct BackupQuery {
     history: bool,
     /// How current the state must be; of any age if not given.
     consistency: Option<String>,
+}
+
+/// Answer of `POST /quorate/v1/backups`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BackupMade {
+    /// Whose it is.
+    replica: u64,
+    /// Where it is.
+    path: String,
+    bytes: u64,
+    /// What it says of itself: `format`, `cluster_id`, `replica_id`, `created_ms`, `about`, and of
+    /// the states it goes from and to `base` and `end`.
+    backup: Value,
+}
+
+/// Answer of `GET /quorate/v1/backups`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BackupsAnswer {
+    /// Whose they are.
+    replica: u64,
+    /// Where they are.
+    directory: String,
+    /// Newest first.
+    backups: Vec<Stored>,
 }
 
 fn yes() -> bool {
@@ -99,12 +124,12 @@ pub(super) async fn create(
         std::io::ErrorKind::ResourceBusy => Failure::BackupUnderWay,
         _ => Failure::Disk(error),
     })?;
-    let answer = json!({
-        "replica": edge.broker.status().replica_id,
-        "path": backups.place_of(&stored.name),
-        "bytes": stored.bytes,
-        "backup": facts_of(&facts),
-    });
+    let answer = BackupMade {
+        replica: edge.broker.status().replica_id,
+        path: backups.place_of(&stored.name),
+        bytes: stored.bytes,
+        backup: facts_of(&facts),
+    };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
@@ -113,13 +138,14 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(edge): State<Arc<Edge>>,
     request: Request,
-) -> Result<Json<Value>, Failure> {
+) -> Result<Json<BackupsAnswer>, Failure> {
     let (head, _) = request.into_parts();
     let _visit = edge.admit(FAMILY, Profile::Document, &head)?;
     let backups = kept(&edge)?;
     let stored = backups.list().await?;
     let replica = edge.broker.status().replica_id;
-    Ok(Json(json!({ "replica": replica, "directory": backups.place(), "backups": stored })))
+    let directory = backups.place();
+    Ok(Json(BackupsAnswer { replica, directory, backups: stored }))
 }
 
 /// `GET /quorate/v1/backups/{name}`: one of those, as it comes; 404 if there is none of that name.

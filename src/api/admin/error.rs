@@ -10,7 +10,8 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     api::{auth, limit::Refusal},
@@ -192,10 +193,27 @@ impl IntoResponse for Failure {
     }
 }
 
+/// `{"error":{"code","message"}}`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorAnswer<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ErrorBody<'a> {
+    /// For programs.
+    code: &'a str,
+    /// For people.
+    message: &'a str,
+    /// The oldest revision that is kept, with the code `compacted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<u64>,
+}
+
 /// Tells besides where what is kept begins.
 fn compacted(oldest: u64, message: &str) -> Response {
-    let error = json!({ "code": "compacted", "message": message, "oldest": oldest });
-    (StatusCode::GONE, Json(json!({ "error": error }))).into_response()
+    let error = ErrorBody { code: "compacted", message, oldest: Some(oldest) };
+    (StatusCode::GONE, Json(ErrorAnswer { error })).into_response()
 }
 
 /// Every path below `/quorate` without a route.
@@ -209,5 +227,6 @@ pub(super) async fn no_method() -> Response {
 }
 
 fn answer(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+    let error = ErrorBody { code, message, oldest: None };
+    (status, Json(ErrorAnswer { error })).into_response()
 }

@@ -28,8 +28,8 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::stream;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep, timeout_at},
@@ -65,6 +65,16 @@ struct Parameters {
     family: Option<String>,
     kind: Option<String>,
     object: Option<String>,
+}
+
+/// Answer to a reader who waits.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Page {
+    events: Vec<Event>,
+    /// Where to go on.
+    next: u64,
+    /// The oldest revision that is kept.
+    oldest: u64,
 }
 
 /// Which events a reader wants.
@@ -206,7 +216,7 @@ impl Reader {
             }
             if is_over {
                 let (oldest, _) = self.broker.event_bounds();
-                let page = json!({ "events": taken, "next": self.next, "oldest": oldest });
+                let page = Page { events: taken, next: self.next, oldest };
                 return Ok(Json(page).into_response());
             }
         }

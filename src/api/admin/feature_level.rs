@@ -6,6 +6,7 @@ use axum::{
     Json,
     extract::{Request, State},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -21,7 +22,7 @@ const RAISE_TIMEOUT: Duration = Duration::from_secs(8);
 const SHOW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Body of `POST /quorate/v1/feature-level`; may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     /// The highest that all members know if absent.
@@ -29,7 +30,7 @@ pub(super) struct Wish {
 }
 
 /// Answer of `GET /quorate/v1/feature-level`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Levels {
     /// In use.
     level: u64,
@@ -38,7 +39,7 @@ pub(super) struct Levels {
     members: Vec<Known>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Known {
     id: ReplicaId,
     /// Null if it has not said lately.
@@ -63,7 +64,7 @@ impl From<Members> for Levels {
 }
 
 /// Answer of `POST /quorate/v1/feature-level`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Raised {
     level: u64,
     /// False if it was so already.

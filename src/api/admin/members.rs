@@ -7,6 +7,7 @@ use axum::{
     Json,
     extract::{Path, Request, State},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(8);
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Body of `POST /quorate/v1/members`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewMember {
     /// The next free id if absent.
@@ -40,7 +41,7 @@ pub(super) struct NewMember {
 }
 
 /// Body of `POST /quorate/v1/members/{id}/replace`: a member, or where a new replica will be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Replacement {
     /// A member; excludes the rest.
@@ -51,7 +52,7 @@ pub(super) struct Replacement {
 }
 
 /// Body of `PATCH /quorate/v1/members/{id}`; absent members keep their values.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Move {
     peer_addr: Option<String>,
@@ -59,7 +60,7 @@ pub(super) struct Move {
 }
 
 /// Answer to every change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Changed {
     /// The member that was added, promoted, removed, named as the successor, or updated.
     id: ReplicaId,

@@ -21,6 +21,7 @@
 
 mod audit;
 mod backup;
+pub(super) mod describe;
 mod error;
 mod events;
 mod feature_level;

@@ -10,12 +10,14 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use super::{
     Edge, FAMILY, LOG_ENTRIES_MAX, TRANSFER_TIMEOUT,
     error::Failure,
-    wire::{EntryAnswer, LogQuery, SettingsAnswer, SettingsBody, StatusAnswer, TransferBody},
+    wire::{
+        EntryAnswer, LeaderAnswer, LogAnswer, LogQuery, SettingsAnswer, SettingsBody,
+        SnapshotAnswer, StatusAnswer, TransferBody,
+    },
 };
 use crate::{
     api::{
@@ -67,14 +69,13 @@ pub(super) async fn digest(State(edge): State<Arc<Edge>>, request: Request) -> A
 }
 
 /// `GET /quorate/v1/log?from=&to=`: raw entries of this replica's log, `to` excluded.
-pub(super) async fn log(State(edge): State<Arc<Edge>>, request: Request) -> Answer<Value> {
+pub(super) async fn log(State(edge): State<Arc<Edge>>, request: Request) -> Answer<LogAnswer> {
     let (head, _) = request.into_parts();
     let _visit = admit(&edge, &head)?;
     let Query(LogQuery { from, to }) =
         Query::try_from_uri(&head.uri).map_err(|error| Failure::Malformed(error.body_text()))?;
     let entries = edge.broker.log_entries(from, to, LOG_ENTRIES_MAX).await?;
-    let entries: Vec<_> = entries.iter().map(EntryAnswer::of).collect();
-    Ok(Json(json!({ "entries": entries })))
+    Ok(Json(LogAnswer { entries: entries.iter().map(EntryAnswer::of).collect() }))
 }
 
 /// `GET /quorate/v1/undermoon/settings`: the replicated settings.
@@ -118,18 +119,21 @@ pub(super) async fn change_settings(
 pub(super) async fn transfer_leader(
     State(edge): State<Arc<Edge>>,
     request: Request,
-) -> Answer<Value> {
+) -> Answer<LeaderAnswer> {
     let (head, content) = request.into_parts();
     let visit = admit(&edge, &head)?;
     let TransferBody { to } = body(&visit, Request::from_parts(head, content)).await?;
     let leader = edge.broker.transfer_leadership(to, TRANSFER_TIMEOUT).await?;
-    Ok(Json(json!({ "leader": leader })))
+    Ok(Json(LeaderAnswer { leader }))
 }
 
 /// `POST /quorate/v1/snapshot`: answers `{"index": last covered}` once the snapshot is durable.
-pub(super) async fn snapshot(State(edge): State<Arc<Edge>>, request: Request) -> Answer<Value> {
+pub(super) async fn snapshot(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Answer<SnapshotAnswer> {
     let (head, _) = request.into_parts();
     let _visit = admit(&edge, &head)?;
     let index = edge.broker.snapshot_now().await?;
-    Ok(Json(json!({ "index": index })))
+    Ok(Json(SnapshotAnswer { index }))
 }

@@ -6,6 +6,7 @@ use axum::{
     Json,
     extract::{Request, State},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::broker::secrets::{Round, SecretsReport};
 const ROUND_SECRETS_MAX: usize = 256;
 
 /// What a round came to, and with which key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RoundAnswer {
     sealing_key: Option<String>,
     #[serde(flatten)]

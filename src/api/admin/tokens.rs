@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{
     Edge,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Body of `POST /quorate/v1/tokens`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenBody {
     /// What for.
@@ -43,8 +43,8 @@ pub(super) struct TokenBody {
 }
 
 /// A token as it is listed: without its secret.
-#[derive(Debug, Serialize)]
-struct TokenAnswer<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TokenAnswer<'a> {
     id: String,
     name: &'a str,
     role: Role,
@@ -53,6 +53,26 @@ struct TokenAnswer<'a> {
     created_ms: u64,
     expires_ms: Option<u64>,
     created_by: &'a str,
+}
+
+/// Answer of `GET /quorate/v1/tokens`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TokensAnswer<'a> {
+    tokens: Vec<TokenAnswer<'a>>,
+}
+
+/// Answer of `POST /quorate/v1/tokens`. Has a secret, so it has no `Debug`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct NewToken {
+    id: String,
+    /// Shown this once.
+    token: String,
+}
+
+/// Answer of `DELETE /quorate/v1/tokens/{id}`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Revoked {
+    id: String,
 }
 
 impl<'a> TokenAnswer<'a> {
@@ -71,12 +91,15 @@ impl<'a> TokenAnswer<'a> {
 }
 
 /// `GET /quorate/v1/tokens`: `{"tokens":[..]}`, without their secrets.
-pub(super) async fn list(State(edge): State<Arc<Edge>>, request: Request) -> Answer<Value> {
+pub(super) async fn list(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Result<Response, Failure> {
     let (head, _) = request.into_parts();
     let visit = admit(&edge, &head)?;
     let view = edge.view(&visit).await?;
-    let tokens: Vec<_> = view.access.iter().map(TokenAnswer::of).collect();
-    Ok(Json(json!({ "tokens": tokens })))
+    let tokens = view.access.iter().map(TokenAnswer::of).collect();
+    Ok(Json(TokensAnswer { tokens }).into_response())
 }
 
 /// `POST /quorate/v1/tokens` with `{"name","role","family","namespace","ttl_s"}`: 201 with `id` and
@@ -104,7 +127,7 @@ pub(super) async fn create(
     };
     propose(&edge, &visit, access::Command::CreateToken(Box::new(token))).await?;
     let id = auth::hex(&fresh.id);
-    Ok((StatusCode::CREATED, Json(json!({ "id": id, "token": fresh.text }))).into_response())
+    Ok((StatusCode::CREATED, Json(NewToken { id, token: fresh.text })).into_response())
 }
 
 /// `DELETE /quorate/v1/tokens/{id}`: ends a token at once on this replica, and on the others as
@@ -113,12 +136,12 @@ pub(super) async fn revoke(
     State(edge): State<Arc<Edge>>,
     Path(id): Path<String>,
     request: Request,
-) -> Answer<Value> {
+) -> Answer<Revoked> {
     let (head, _) = request.into_parts();
     let visit = admit(&edge, &head)?;
     let found = auth::parse_id(&id).ok_or(Rejection::NotFound)?;
     propose(&edge, &visit, access::Command::RevokeToken { id: found }).await?;
-    Ok(Json(json!({ "id": id })))
+    Ok(Json(Revoked { id }))
 }
 
 async fn propose(edge: &Edge, visit: &Visit, command: access::Command) -> Result<(), Failure> {

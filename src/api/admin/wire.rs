@@ -1,5 +1,6 @@
 //! Bodies of the admin routes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Answer of `GET /quorate/v1/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StatusAnswer {
     /// Of the program.
     pub(super) version: &'static str,
@@ -40,8 +41,28 @@ pub(super) struct LogQuery {
     pub(super) to: u64,
 }
 
+/// Answer of `GET /quorate/v1/log`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LogAnswer {
+    pub(super) entries: Vec<EntryAnswer>,
+}
+
+/// Answer of `POST /quorate/v1/leader/transfer`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LeaderAnswer {
+    /// Who leads now.
+    pub(super) leader: u64,
+}
+
+/// Answer of `POST /quorate/v1/snapshot`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SnapshotAnswer {
+    /// Last index that it covers.
+    pub(super) index: u64,
+}
+
 /// One entry of `GET /quorate/v1/log`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EntryAnswer {
     index: u64,
     term: u64,
@@ -75,7 +96,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Body of `POST /quorate/v1/leader/transfer`; may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TransferBody {
     /// New leader; the most advanced voter if absent.
@@ -83,7 +104,7 @@ pub(super) struct TransferBody {
 }
 
 /// Answer of `GET /quorate/v1/undermoon/settings`, in the words of the configuration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SettingsAnswer {
     failure_ttl: u64,
     failure_quorum: u64,
@@ -98,7 +119,7 @@ pub(super) struct SettingsAnswer {
 }
 
 /// Body of `PUT /quorate/v1/undermoon/settings`; absent members keep their values.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SettingsBody {
     failure_ttl: Option<u64>,
@@ -113,7 +134,7 @@ pub(super) struct SettingsBody {
     migration_scan_count: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Compression {
     Disabled,

@@ -80,15 +80,15 @@ pub(super) async fn stat(ask: &Ask<'_>) -> Answer {
     let view = ask.view().await?;
     let res = text(&ask.params, "res").unwrap_or_default();
     let stat = wire::stat(&view.cello, &res);
-    let stat = stat.unwrap_or_else(|| json!({"example": "/api/stat?res=host"}));
+    let stat = stat.unwrap_or_else(|| json!(wire::StatHint { example: "/api/stat?res=host" }));
     let mut response = wire::bare(StatusCode::OK, &stat);
     response.extensions_mut().insert(view.position());
     Ok(response)
 }
 
 pub(super) fn health() -> Response<Body> {
-    let health = json!({"health": "OK", "version": env!("CARGO_PKG_VERSION")});
-    wire::bare(StatusCode::OK, &health)
+    let health = wire::HealthJson { health: "OK", version: env!("CARGO_PKG_VERSION") };
+    wire::bare(StatusCode::OK, &json!(health))
 }
 
 pub(super) async fn templates(ask: &Ask<'_>) -> Answer {

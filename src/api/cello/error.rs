@@ -7,7 +7,9 @@ use axum::{
         header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::wire::envelope;
 use crate::{
@@ -63,6 +65,14 @@ pub(super) enum Failure {
     Answer(String),
 }
 
+/// What the envelope of a failure has in it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct FailureData<'a> {
+    /// Why an operator's request was not carried out, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
 impl Failure {
     /// A request that means nothing.
     pub(super) fn bad(text: &str) -> Self {
@@ -98,7 +108,7 @@ pub(super) fn respond(failure: &Failure) -> Response<Body> {
         }
         Failure::Bad(text) => failed(StatusCode::BAD_REQUEST, text),
         Failure::Failed { text, reason } => {
-            envelope(StatusCode::BAD_REQUEST, json!({ "reason": reason }), text)
+            envelope(StatusCode::BAD_REQUEST, json!(FailureData { reason: Some(reason) }), text)
         }
         Failure::NotFound(text) => failed(StatusCode::NOT_FOUND, text),
         Failure::Answer(message) => {
@@ -157,5 +167,5 @@ fn unavailable(text: &str) -> Response<Body> {
 }
 
 fn failed(status: StatusCode, text: &str) -> Response<Body> {
-    envelope(status, Value::Object(serde_json::Map::new()), text)
+    envelope(status, json!(FailureData { reason: None }), text)
 }

@@ -9,6 +9,7 @@
 //! the state until it is done.
 
 mod admin;
+pub(super) mod describe;
 mod error;
 mod filter;
 mod handle;
@@ -39,6 +40,20 @@ use crate::client::host_ping::HostPing;
 const FAMILY: &str = "cello";
 /// Where operators find everything.
 const OPERATE: &str = "/quorate/v1/pool";
+
+/// What the original's operators know below `/api`.
+const ORIGINAL_PATHS: [&str; 10] = [
+    "hosts",
+    "host",
+    "host/{id}",
+    "host_op",
+    "clusters",
+    "cluster",
+    "cluster/{id}",
+    "cluster_op",
+    "stat",
+    "health",
+];
 
 /// Which of the family's doors a listener has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,18 +88,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         }
     }
     if matches!(doors, Doors::All | Doors::Operators) {
-        for path in [
-            "hosts",
-            "host",
-            "host/{id}",
-            "host_op",
-            "clusters",
-            "cluster",
-            "cluster/{id}",
-            "cluster_op",
-            "stat",
-            "health",
-        ] {
+        for path in ORIGINAL_PATHS {
             // With a slash behind it nothing is meant, which is said in an envelope too.
             router = router.route(&format!("/api/{path}"), any(serve));
             router = router.route(&format!("/api/{path}/"), any(serve));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::cello::{
@@ -11,7 +12,7 @@ use crate::domain::cello::{
 
 /// A template in JSON. What is left out is as in the original's clusters, but for the environment,
 /// the command and the labels, which are empty then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TemplateJson {
     consensus_plugin: String,

@@ -7,6 +7,7 @@ use axum::{
         header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::wire::NotOpened;
@@ -68,19 +69,19 @@ pub(super) enum Failure {
     Answer(String),
 }
 
-#[derive(Serialize)]
-struct ErrorJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorJson<'a> {
     error: MessageJson<'a>,
 }
 
-#[derive(Serialize)]
-struct ProgramErrorJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ProgramErrorJson<'a> {
     error: MessageJson<'a>,
     data: (),
 }
 
-#[derive(Serialize)]
-struct MessageJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MessageJson<'a> {
     message: &'a str,
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -52,15 +53,15 @@ struct Graceful {
 }
 
 /// What a rehearsal tells besides.
-#[derive(Serialize)]
-struct CandidatesJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CandidatesJson {
     new_master_id: Option<String>,
     candidates: Vec<JudgementJson>,
 }
 
 /// How a replica was judged.
-#[derive(Serialize)]
-struct JudgementJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct JudgementJson {
     id: String,
     sequence: Option<u64>,
     /// Why it cannot be master.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
@@ -33,52 +34,53 @@ const METADATA: &str = "/kvrocks/metadata";
 /// Time for the proposal of a large record.
 const PROPOSE_TIME: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct LoadJson {
+pub(super) struct LoadJson {
     namespace: String,
     cluster: RecordJson,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RecordJson {
+pub(super) struct RecordJson {
     name: String,
     version: u64,
     shards: Vec<RecordShard>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RecordShard {
+pub(super) struct RecordShard {
     nodes: Vec<RecordNode>,
     slot_ranges: Vec<String>,
     target_shard_index: i64,
     migrating_slot: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RecordNode {
+pub(super) struct RecordNode {
     id: String,
     addr: String,
     role: RecordRole,
+    #[schemars(with = "String")]
     password: Secret,
     created_at: u64,
     #[serde(default)]
     failed: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum RecordRole {
+pub(super) enum RecordRole {
     Master,
     Slave,
 }
 
 /// Whether the record is new here, and the version the cluster has.
-#[derive(Serialize)]
-struct LoadedJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LoadedJson {
     loaded: bool,
     version: u64,
 }
@@ -179,9 +181,9 @@ fn recognise(record: &mut Cluster, present: &Cluster, keys: &KeyRing) {
 }
 
 /// The value of a key: the name of a namespace, or a cluster.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum ValueJson<'a> {
+pub(super) enum ValueJson<'a> {
     Namespace(String),
     Cluster(ClusterJson<'a>),
 }

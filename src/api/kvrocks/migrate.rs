@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -28,8 +29,8 @@ const BEGIN_TIME: Duration = Duration::from_secs(2);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a rehearsal tells besides.
-#[derive(Serialize)]
-struct WarningJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WarningJson {
     /// Why it may not be wise although it would be taken.
     warning: Option<&'static str>,
 }

@@ -11,6 +11,7 @@
 
 mod body;
 mod create;
+pub(super) mod describe;
 mod error;
 mod failover;
 mod handle;

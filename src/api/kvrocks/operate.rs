@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -95,8 +96,8 @@ pub(super) async fn change_peers(ask: &Ask<'_>, body: &Bytes) -> Answer {
 }
 
 /// The settings as shown.
-#[derive(Serialize)]
-struct SettingsJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SettingsJson {
     ping_interval_ms: u64,
     ping_failures_max: u64,
     node_timeout_ms: u64,
@@ -112,9 +113,9 @@ struct SettingsJson {
 }
 
 /// The settings as changed; absent members stay.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SettingsChangeJson {
+pub(super) struct SettingsChangeJson {
     ping_interval_ms: Option<u64>,
     ping_failures_max: Option<u64>,
     node_timeout_ms: Option<u64>,
@@ -129,17 +130,17 @@ struct SettingsChangeJson {
     hide_passwords: Option<bool>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum PolicyJson {
+pub(super) enum PolicyJson {
     SameNodes,
     Always,
     Never,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum CheckJson {
+pub(super) enum CheckJson {
     Off,
     Reachable,
     All,
@@ -216,8 +217,8 @@ pub(super) async fn change_settings(ask: &Ask<'_>, body: &Bytes) -> Answer {
 }
 
 /// What one of our replicas last reported.
-#[derive(Serialize)]
-struct ObserverJson {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ObserverJson {
     id: u64,
     reported_at_ms: u64,
     probed: u64,
@@ -228,8 +229,8 @@ struct ObserverJson {
     down: BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
-struct ObserversAnswer {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ObserversAnswer {
     observers: Vec<ObserverJson>,
 }
 

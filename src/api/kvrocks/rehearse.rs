@@ -1,6 +1,7 @@
 //! `?dry_run=true`: a command is applied to a clone of the state, and the outcome is told.
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,8 +18,8 @@ use crate::{
 };
 
 /// What would happen.
-#[derive(Serialize)]
-struct RehearsalJson<'a, T> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RehearsalJson<'a, T> {
     dry_run: bool,
     accepted: bool,
     /// Status of the refusal, or 200.
@@ -32,8 +33,8 @@ struct RehearsalJson<'a, T> {
 }
 
 /// Nothing more to tell.
-#[derive(Serialize)]
-struct Nothing {}
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Nothing {}
 
 /// Answers what a command would do to a cluster.
 pub(super) async fn answer(ask: &Ask<'_>, key: &ClusterKey, command: Command) -> Answer {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -23,8 +24,8 @@ use crate::{
 };
 
 /// `{"replica","leader","clusters"}`.
-#[derive(Serialize)]
-struct Summary {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Summary {
     /// Whose eyes.
     replica: u64,
     leader: Option<u64>,
@@ -32,8 +33,8 @@ struct Summary {
 }
 
 /// One cluster in a line.
-#[derive(Serialize)]
-struct ClusterSummary {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ClusterSummary {
     namespace: String,
     cluster: String,
     version: u64,
@@ -48,8 +49,8 @@ struct ClusterSummary {
 }
 
 /// One cluster in full.
-#[derive(Serialize)]
-struct Detail<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Detail<'a> {
     /// Whose eyes.
     replica: u64,
     leader: Option<u64>,
@@ -62,8 +63,8 @@ struct Detail<'a> {
 }
 
 /// A node, wanted and observed.
-#[derive(Serialize)]
-struct NodeStatus<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct NodeStatus<'a> {
     shard: usize,
     id: &'a str,
     addr: &'a str,
@@ -94,8 +95,8 @@ struct NodeStatus<'a> {
 }
 
 /// A migration with what its nodes show.
-#[derive(Serialize)]
-struct JobStatus<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct JobStatus<'a> {
     #[serde(flatten)]
     job: JobJson<'a>,
     /// Milliseconds since it was asked for, or that it took.
@@ -107,8 +108,8 @@ struct JobStatus<'a> {
 }
 
 /// The last push that was asked for.
-#[derive(Serialize)]
-struct SyncStatus<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SyncStatus<'a> {
     id: u64,
     forced: bool,
     requested_at_ms: u64,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -71,61 +72,61 @@ impl<'k> Look<'k> {
 }
 
 /// `{"data": X}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Data<T> {
     pub(super) data: T,
 }
 
 /// `{"namespaces":[..]}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NamespacesJson {
     pub(super) namespaces: Vec<String>,
 }
 
 /// `{"namespace":".."}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NamespaceJson<'a> {
     pub(super) namespace: &'a str,
 }
 
 /// `{"clusters":[..]}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ClustersJson {
     pub(super) clusters: Vec<String>,
 }
 
 /// `{"cluster":{..}}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ClusterAnswer<'a> {
     pub(super) cluster: ClusterJson<'a>,
 }
 
 /// `{"shards":[..]}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ShardsAnswer<'a> {
     pub(super) shards: Vec<ShardJson<'a>>,
 }
 
 /// `{"shard":{..}}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ShardAnswer<'a> {
     pub(super) shard: ShardJson<'a>,
 }
 
 /// `{"nodes":[..]}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NodesAnswer<'a> {
     pub(super) nodes: Vec<NodeJson<'a>>,
 }
 
 /// `{"new_master_id":".."}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NewMasterJson<'a> {
     pub(super) new_master_id: &'a str,
 }
 
 /// A cluster; the documents name it first, the program its version.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum ClusterJson<'a> {
     Document { name: &'a str, version: u64, shards: Vec<ShardJson<'a>> },
@@ -153,7 +154,7 @@ pub(super) fn shards<'a>(
 }
 
 /// A shard.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum ShardJson<'a> {
     Document(DocumentShard<'a>),
@@ -166,7 +167,7 @@ pub(super) enum ShardJson<'a> {
 }
 
 /// A shard as the documents show it: no slots are `null`, no migration is -1.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct DocumentShard<'a> {
     nodes: Vec<NodeJson<'a>>,
     slot_ranges: Option<Vec<Range>>,
@@ -218,6 +219,20 @@ impl Serialize for Range {
     }
 }
 
+impl JsonSchema for Range {
+    fn schema_name() -> Cow<'static, str> {
+        "SlotRange".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$",
+            "description": "A slot, or the first and the last one of a range.",
+        })
+    }
+}
+
 /// -1, `5`, or `"5-10"`: the documents know single slots only.
 pub(super) struct SlotOrNone(Option<SlotRange>);
 
@@ -231,8 +246,22 @@ impl Serialize for SlotOrNone {
     }
 }
 
+impl JsonSchema for SlotOrNone {
+    fn schema_name() -> Cow<'static, str> {
+        "SlotOrNone".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let range = generator.subschema_for::<Range>();
+        json_schema!({
+            "description": "-1 for none, else a slot, or a range of them.",
+            "anyOf": [{ "type": "integer", "minimum": -1, "maximum": 16_383 }, range],
+        })
+    }
+}
+
 /// A node; the program sorts its members by name.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum NodeJson<'a> {
     Document {
@@ -278,7 +307,7 @@ impl<'a> NodeJson<'a> {
 }
 
 /// A migration of the queue; the same in both profiles.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct JobJson<'a> {
     id: u64,
     slot: Range,
@@ -320,19 +349,19 @@ impl<'a> From<&'a Job> for JobJson<'a> {
 }
 
 /// `{"migrations":[..]}`: jobs, or ids of new ones.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct MigrationsAnswer<T> {
     pub(super) migrations: Vec<T>,
 }
 
 /// `{"migration":{..}}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct MigrationAnswer<'a> {
     pub(super) migration: JobJson<'a>,
 }
 
 /// A failover that took place.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct FailoverJson<'a> {
     time_ms: u64,
     shard: u64,
@@ -359,20 +388,20 @@ impl<'a> From<&'a Failover> for FailoverJson<'a> {
 }
 
 /// `{"failovers":[..]}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct FailoversAnswer<'a> {
     pub(super) failovers: Vec<FailoverJson<'a>>,
 }
 
 /// `{"synced":true,"version":7}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SyncAnswer {
     pub(super) synced: bool,
     pub(super) version: u64,
 }
 
 /// `{"leader":1,"peers":{"1":"http://.."}}`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct PeersAnswer {
     pub(super) leader: u64,
     pub(super) peers: std::collections::BTreeMap<u64, String>,

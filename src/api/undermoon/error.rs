@@ -7,6 +7,7 @@ use axum::{
         header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Dialect, route::Generation};
@@ -78,8 +79,8 @@ impl From<&Action> for Operation {
     }
 }
 
-#[derive(Serialize)]
-struct ErrorJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorJson<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -131,10 +132,7 @@ pub(super) fn respond(failure: &Failure, dialect: Dialect) -> Response<Body> {
 }
 
 fn rejected(rejection: &Rejection, operation: Operation, dialect: Dialect) -> Response<Body> {
-    let (mut status, mut code) = by_program(rejection);
-    if dialect.profile == Profile::Document {
-        (status, code) = by_document(rejection, operation).unwrap_or((status, code));
-    }
+    let (status, code) = told(rejection, operation, dialect.profile);
     let mut body = ErrorJson::code(code);
     match rejection {
         Rejection::InvalidConfig { field, value, reason } => {
@@ -151,6 +149,16 @@ fn rejected(rejection: &Rejection, operation: Operation, dialect: Dialect) -> Re
         _ => {}
     }
     answer(status, &body)
+}
+
+/// Status and code of a refusal.
+pub(super) fn told(
+    rejection: &Rejection,
+    operation: Operation,
+    profile: Profile,
+) -> (StatusCode, &'static str) {
+    let by_document = || by_document(rejection, operation).filter(|_| profile == Profile::Document);
+    by_document().unwrap_or_else(|| by_program(rejection))
 }
 
 /// Status and code of the released programs (spec 2.3), and of the conditions added here.

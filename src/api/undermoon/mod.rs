@@ -5,6 +5,7 @@
 //! each. Section numbers in comments refer to the family's specification.
 
 mod answers;
+pub(super) mod describe;
 mod error;
 mod handle;
 mod recover;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{route::Generation, wire_config::ConfigJson};
@@ -17,19 +18,19 @@ use crate::domain::undermoon::{
 };
 
 /// Body of route 7 and 9.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct NodeNumber {
     pub(super) node_number: u64,
 }
 
 /// Body of route 10.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct ClusterNodeNumber {
     pub(super) cluster_node_number: u64,
 }
 
 /// Body of route 20.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct RegisterProxy {
     proxy_address: String,
     nodes: [String; 2],
@@ -49,19 +50,19 @@ impl From<RegisterProxy> for Action {
 }
 
 /// Body of route 15.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct CommitMigration {
     pub(super) cluster_name: String,
     slot_range: CommitSlotRange,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct CommitSlotRange {
     range_list: Vec<(u64, u64)>,
     tag: CommitTag,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 enum CommitTag {
     Migrating(CommitTask),
     Importing(CommitTask),
@@ -69,7 +70,7 @@ enum CommitTag {
 }
 
 /// The addresses must be there, as in the programs, but only the epoch counts.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct CommitTask {
     epoch: u64,
     #[serde(rename = "src_proxy_address")]
@@ -100,13 +101,13 @@ impl From<CommitMigration> for Action {
 pub(super) type ConfigPairs = BTreeMap<String, String>;
 
 /// Body of routes 27 and 28.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct LocalConfig {
     pub(super) replica_addresses: Vec<String>,
 }
 
 /// Query of routes 4 and 18.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Page {
     #[serde(default)]
     pub(super) offset: u64,
@@ -114,31 +115,31 @@ pub(super) struct Page {
 }
 
 /// Answer of route 4.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NamesJson {
     pub(super) names: Vec<String>,
 }
 
 /// Answer of routes 18, 22, 25, and of route 15 in the `document` profile.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct AddressesJson {
     pub(super) addresses: Vec<String>,
 }
 
 /// Answer of route 26.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SparesJson {
     pub(super) hosts_cannot_fail: Vec<String>,
 }
 
 /// Answer of route 31.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct RecoveryJson {
     pub(super) failed_addresses: Vec<String>,
 }
 
 /// Answer of route 5.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ClusterAnswer<'a> {
     cluster: Option<ClusterJson<'a>>,
 }
@@ -149,7 +150,7 @@ impl<'a> ClusterAnswer<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ClusterJson<'a> {
     name: &'a str,
     epoch: u64,
@@ -169,7 +170,7 @@ impl<'a> ClusterJson<'a> {
 }
 
 /// Answer of route 6.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ClusterInfoJson<'a> {
     name: &'a str,
     node_number: u64,
@@ -189,7 +190,7 @@ impl<'a> From<&'a ClusterInfo> for ClusterInfoJson<'a> {
 }
 
 /// Answer of routes 19 and 23.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ProxyAnswer<'a> {
     proxy: Option<ProxyJson<'a>>,
 }
@@ -200,14 +201,14 @@ impl<'a> ProxyAnswer<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ProxyJson<'a> {
     V2(ProxyV2<'a>),
     V3(ProxyV3<'a>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ProxyV3<'a> {
     cluster_name: Option<&'a str>,
     address: &'a str,
@@ -217,7 +218,7 @@ struct ProxyV3<'a> {
     cluster_config: Option<ConfigJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ProxyV2<'a> {
     address: &'a str,
     epoch: u64,
@@ -227,7 +228,7 @@ struct ProxyV2<'a> {
     clusters_config: BTreeMap<&'a str, ConfigJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PeerJson<'a> {
     proxy_address: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,7 +277,7 @@ impl<'a> ProxyJson<'a> {
 }
 
 /// A node; an array of them answers routes 9 and 10.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct NodeJson<'a> {
     address: &'a str,
     proxy_address: &'a str,
@@ -303,13 +304,13 @@ pub(super) fn nodes(generation: Generation, views: &[NodeView]) -> Vec<NodeJson<
         .collect()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ReplJson<'a> {
     role: &'static str,
     peers: Vec<ReplPeerJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ReplPeerJson<'a> {
     node_address: &'a str,
     proxy_address: &'a str,
@@ -331,20 +332,20 @@ impl<'a> From<&'a NodeView> for ReplJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SlotRangeJson<'a> {
     range_list: &'a [(u64, u64)],
     tag: TagJson<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 enum TagJson<'a> {
     None,
     Migrating(MigrationJson<'a>),
     Importing(MigrationJson<'a>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MigrationJson<'a> {
     epoch: u64,
     src_proxy_address: &'a str,

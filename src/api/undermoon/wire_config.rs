@@ -1,11 +1,12 @@
 //! JSON of a cluster's configuration, in answers and in the stored document.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::domain::undermoon::config::{ClusterConfig, CompressionStrategy, MigrationConfig};
 
 /// Both members may be absent on input.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub(super) struct ConfigJson {
     #[serde(default)]
     compression_strategy: StrategyJson,
@@ -14,7 +15,7 @@ pub(super) struct ConfigJson {
 }
 
 /// Lower case on output; any case on input.
-#[derive(Clone, Copy, Default, Serialize)]
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StrategyJson {
     #[default]
@@ -24,7 +25,7 @@ enum StrategyJson {
 }
 
 /// If present, then with all four members.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 struct MigrationConfigJson {
     max_migration_time: u64,
     max_blocking_time: u64,

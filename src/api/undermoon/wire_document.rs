@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::wire_config::ConfigJson;
@@ -64,8 +65,9 @@ struct Versioned {
     version: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct DocumentJson {
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Metadata")]
+pub(super) struct DocumentJson {
     version: String,
     global_epoch: u64,
     clusters: BTreeMap<String, ClusterJson>,
@@ -75,7 +77,8 @@ struct DocumentJson {
     enable_ordered_proxy: Option<bool>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoredCluster")]
 struct ClusterJson {
     epoch: u64,
     name: String,
@@ -83,7 +86,8 @@ struct ClusterJson {
     config: ConfigJson,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoredProxy")]
 struct ProxyJson {
     proxy_address: String,
     node_addresses: [String; 2],
@@ -92,7 +96,8 @@ struct ProxyJson {
     cluster: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoredChunk")]
 struct ChunkJson {
     role_position: RoleJson,
     stable_slots: [Option<StableJson>; 2],
@@ -102,32 +107,32 @@ struct ChunkJson {
     node_addresses: [String; 4],
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 enum RoleJson {
     Normal,
     FirstChunkMaster,
     SecondChunkMaster,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct StableJson {
     range_list: Vec<(u64, u64)>,
     tag: StableTag,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 enum StableTag {
     None,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct EntryJson {
     range_list: Vec<(u64, u64)>,
     is_migrating: bool,
     meta: MetaJson,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct MetaJson {
     epoch: u64,
     src_chunk_index: u64,

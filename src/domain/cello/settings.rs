@@ -2,6 +2,7 @@
 //! replica acts on the same ones; changed by command only. Which plugins, modes and sizes there are
 //! follows from the templates.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Rejection;
@@ -9,7 +10,7 @@ use super::Rejection;
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $min:expr => $max:expr;)*) => {
         /// The replicated settings of the family.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub struct Settings {
             $($(#[$doc])* pub $name: $type,)*
         }
@@ -21,7 +22,7 @@ macro_rules! settings {
         }
 
         /// New values; `None` keeps the present one.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct SettingsChange {
             $(#[doc = concat!("See [`Settings::", stringify!($name), "`]; ", stringify!($min), " to ", stringify!($max), ".")]

@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterType, Rejection};
@@ -44,7 +45,7 @@ const TEXT_BYTES_MAX: usize = 4_096;
 const NAME_BYTES_MAX: usize = 128;
 
 /// When an image is fetched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pull {
     /// Never: a missing image is a failure.
@@ -57,7 +58,7 @@ pub enum Pull {
 }
 
 /// Which containers of a cluster something is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Nodes {
     /// All.
@@ -82,7 +83,7 @@ impl Nodes {
 }
 
 /// One environment variable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
     /// Name.
@@ -95,7 +96,7 @@ pub struct Variable {
 }
 
 /// A port that the containers serve.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Key in `mapped_ports` and `service_url`.
@@ -110,7 +111,7 @@ pub struct Service {
 }
 
 /// How a cluster is found healthy (spec 4.5).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// Exactly `size` containers run.

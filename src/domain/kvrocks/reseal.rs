@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Command, Rejection, Reply, Secret, State, command::ClusterKey, model::Node};
@@ -22,7 +23,7 @@ pub struct Resealed {
 }
 
 /// How many secrets there are, and what opens them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Secrets {
     /// Those that whoever reads the disk can read.
     pub readable: u64,

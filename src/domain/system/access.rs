@@ -4,6 +4,7 @@
 //! pass is decided at the edge, from the published state and without the log.
 
 use imbl::OrdMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Context, event::Subject};
@@ -19,7 +20,9 @@ pub const NAMESPACE_BYTES_MAX: usize = 256;
 pub type TokenId = [u8; 8];
 
 /// How much may be done; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.
@@ -31,7 +34,9 @@ pub enum Role {
 }
 
 /// What a token may be limited to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// The Redis proxy broker.
