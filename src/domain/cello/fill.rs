@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Rejection, Reply, State,
-    model::{Host, Phase},
-    template::Template,
-};
+use super::{Rejection, Reply, State, model::Host, template::Template};
 use crate::domain::Context;
 
 impl State {
@@ -73,17 +69,7 @@ impl State {
     /// Templates that are filled, and how many clusters of each are free or being made.
     fn stock(&self) -> Vec<(Arc<Template>, u64)> {
         let filled = self.templates.iter().filter(|template| template.is_filled);
-        let count = |template: &Arc<Template>| {
-            let clusters = self.clusters.values().filter(|cluster| {
-                let is_stock = match cluster.phase {
-                    Phase::Creating => true,
-                    Phase::Ready => cluster.user_id.is_empty(),
-                    Phase::Deleting | Phase::Resetting => false,
-                };
-                is_stock && *cluster.kind() == template.kind
-            });
-            clusters.count() as u64
-        };
+        let count = |template: &Arc<Template>| self.index.stock_of(&template.kind);
         filled.map(|template| (Arc::clone(template), count(template))).collect()
     }
 }

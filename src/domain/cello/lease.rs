@@ -61,9 +61,8 @@ impl State {
 
     /// What the user has already, on whatever host; `applied_ms` stays as it is.
     fn owned(&self, user_id: &str, condition: &Condition) -> Option<&Arc<Cluster>> {
-        self.clusters.values().find(|cluster| {
+        self.clusters_of_user(user_id).find(|cluster| {
             cluster.phase == Phase::Ready
-                && cluster.user_id == user_id
                 && cluster.health == Health::Ok
                 && condition.is_met(cluster.kind())
         })
@@ -71,9 +70,16 @@ impl State {
 
     /// First fit: hosts in the order of creation, then their clusters.
     fn first_available(&self, condition: &Condition) -> Option<&Arc<Cluster>> {
-        let hosts = self.hosts.values().filter(|host| host.is_active && host.is_schedulable);
-        let mut clusters = hosts.flat_map(|host| self.clusters_of(&host.id));
-        clusters.find(|cluster| cluster.is_available() && condition.is_met(cluster.kind()))
+        let is_open = |host_seq| {
+            self.hosts.get(&host_seq).is_some_and(|host| host.is_active && host.is_schedulable)
+        };
+        let first = self.index.first_available(|kind| condition.is_met(kind), is_open);
+        first.and_then(|(_, seq)| self.clusters.get(&seq))
+    }
+
+    /// What has this user, whatever its phase, in the order of creation.
+    fn clusters_of_user(&self, user_id: &str) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.index.of_user(user_id).filter_map(|seq| self.clusters.get(&seq))
     }
 
     pub(super) fn release(
@@ -104,9 +110,8 @@ impl State {
         user_id: &str,
     ) -> Result<Reply, Rejection> {
         text::judge_user(user_id)?;
-        let is_meant =
-            |cluster: &&Arc<Cluster>| cluster.phase == Phase::Ready && cluster.user_id == user_id;
-        let owned: Vec<_> = self.clusters.values().filter(is_meant).cloned().collect();
+        let is_meant = |cluster: &&Arc<Cluster>| cluster.phase == Phase::Ready;
+        let owned: Vec<_> = self.clusters_of_user(user_id).filter(is_meant).cloned().collect();
         let ids = owned.iter().map(|cluster| cluster.id.clone()).collect();
         for cluster in owned {
             self.take_back(context, &cluster);

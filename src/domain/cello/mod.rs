@@ -18,6 +18,7 @@ mod fill;
 mod golden_test;
 mod hosts;
 mod ids;
+mod index;
 mod lease;
 pub mod model;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 use super::{
     ClusterType, Command, Reply, Template,
     command::{Condition, Failure, HostChange, NewCluster, NewHost, Power},
-    model::{Health, LogType, TaskKind},
+    model::{Health, LogType, Phase, TaskKind},
     play_test::{Luck, Play},
     query,
     settings::SettingsChange,
@@ -239,7 +239,11 @@ fn about_cluster(play: &Play, step: &Step) -> Option<Command> {
 
 fn take(play: &mut Play, step: &Step) {
     if let Some(command) = command_of(play, step) {
+        let due = due_by_rule(play, &command);
         let reply = play.apply(command.clone());
+        if let (Some(due), Ok(Reply::Cluster(given))) = (&due, &reply) {
+            assert_eq!(Some(&given.id), due.as_ref(), "{command:?} goes to the first that fits");
+        }
         check_again(play, &command, reply.ok());
         return;
     }
@@ -268,6 +272,29 @@ fn take(play: &mut Play, step: &Step) {
         Step::Wait { seconds } => play.now_ms += u64::from(*seconds) * 1_000,
         _ => unreachable!("has a command"),
     }
+}
+
+/// Which cluster a user is due (spec 3.1), found by looking at all of them: what the user has, or
+/// the first that fits, hosts in the order of their creation. Nothing for another command.
+fn due_by_rule(play: &Play, command: &Command) -> Option<Option<String>> {
+    let Command::Apply { user_id, condition, allows_multiple } = command else { return None };
+    let fits = |kind: &ClusterType| {
+        condition.plugin.as_ref().is_none_or(|plugin| kind.plugin == *plugin)
+            && condition.mode.as_ref().is_none_or(|mode| kind.mode == *mode)
+            && condition.size.is_none_or(|size| i64::from(kind.size) == size)
+    };
+    let clusters = || query::clusters(&play.state).filter(|cluster| fits(cluster.kind()));
+    let owned = clusters().find(|cluster| {
+        cluster.phase == Phase::Ready
+            && cluster.user_id == *user_id
+            && cluster.health == Health::Ok
+            && !allows_multiple
+    });
+    let open = query::hosts(&play.state).filter(|host| host.is_active && host.is_schedulable);
+    let free = open.flat_map(|host| {
+        clusters().filter(|cluster| cluster.host_id == host.id && cluster.is_available())
+    });
+    Some(owned.into_iter().chain(free).next().map(|cluster| cluster.id.clone()))
 }
 
 /// Whether the task that an outcome names is over. Those that are tried again keep theirs.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ClusterType, Rejection,
+    index::Index,
     model::{Cluster, Host, Task},
     settings::Settings,
     template::Template,
@@ -32,6 +33,8 @@ pub struct State {
     pub(super) cluster_ids: OrdMap<String, u64>,
     /// Clusters by host, of hosts that have any. Follows from the clusters.
     pub(super) by_host: OrdMap<String, OrdSet<u64>>,
+    /// Follows from the hosts and clusters.
+    pub(super) index: Index,
     /// Released clusters as they were when they were released, oldest first.
     pub(super) released: Vector<Arc<Cluster>>,
     /// Hosts that are forgotten but for what is left on them, oldest first.
@@ -63,6 +66,7 @@ impl Default for State {
             clusters: OrdMap::new(),
             cluster_ids: OrdMap::new(),
             by_host: OrdMap::new(),
+            index: Index::default(),
             released: Vector::new(),
             departed: Vector::new(),
             lost: Vector::new(),
@@ -135,11 +139,17 @@ impl State {
     pub(super) fn put_cluster(&mut self, cluster: Cluster) {
         self.cluster_ids.insert(cluster.id.clone(), cluster.seq);
         self.by_host.entry(cluster.host_id.clone()).or_default().insert(cluster.seq);
+        let host_seq = self.host_ids.get(&cluster.host_id).copied();
+        if let Some(old) = self.clusters.get(&cluster.seq) {
+            self.index.remove(old, host_seq);
+        }
+        self.index.add(&cluster, host_seq);
         self.clusters.insert(cluster.seq, Arc::new(cluster));
     }
 
     pub(super) fn take_cluster(&mut self, id: &str) -> Option<Arc<Cluster>> {
         let cluster = self.clusters.remove(&self.cluster_ids.remove(id)?)?;
+        self.index.remove(&cluster, self.host_ids.get(&cluster.host_id).copied());
         if let Some(seqs) = self.by_host.get_mut(&cluster.host_id) {
             seqs.remove(&cluster.seq);
             if seqs.is_empty() {
