@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use imbl::OrdSet;
+
 use super::{
     Profile, Rejection, Reply, State, alloc,
     document::{ProxyResource, RolePosition},
@@ -177,8 +179,18 @@ impl State {
         for proxy in self.proxies.values() {
             hosts.entry(&proxy.host).or_default().push(&proxy.proxy_address);
         }
+        let free = self.free.values().map(OrdSet::len).fold(0, usize::saturating_add);
         let mut listed = Vec::new();
         for (host, addresses) in hosts {
+            // As long as others have a free proxy, a failed one is replaced by one of theirs. With
+            // one for each that serves a cluster, there is nothing to try.
+            let here = self.free.get(host).map_or(0, OrdSet::len);
+            let serves = |address: &&&str| {
+                self.proxies.get(**address).is_some_and(|proxy| proxy.cluster.is_some())
+            };
+            if addresses.iter().filter(serves).count() <= free.saturating_sub(here) {
+                continue;
+            }
             let mut scratch = self.clone();
             for address in addresses {
                 match scratch.replace_failed(address) {
