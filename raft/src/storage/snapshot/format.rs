@@ -189,12 +189,17 @@ impl<R: Read> SnapshotReader<R> {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.fill(bytes)?;
+        self.took(bytes);
+        Ok(())
+    }
+
+    /// Reads what is not part of the digest yet.
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.input.read_exact(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.cut_off(),
             _ => error,
-        })?;
-        self.took(bytes);
-        Ok(())
+        })
     }
 
     /// Reads as many bytes as a record claims to have. Memory grows with what is there: the claim
@@ -224,9 +229,12 @@ impl<R: Read> RecordSource for SnapshotReader<R> {
         if self.is_at_end {
             return Ok(None);
         }
-        let state: [u8; 32] = self.hash.clone().finalize().into();
         let mut head = [0; 5];
-        self.read(&mut head)?;
+        self.fill(&mut head)?;
+        // The trailer tells the digest of what comes before it; ending it for every record would
+        // cost as much as the records themselves.
+        let state = (head[0] == KIND_TRAILER).then(|| self.hash.clone().finalize().into());
+        self.took(&head);
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > RECORD_BYTES_MAX {
@@ -241,7 +249,7 @@ impl<R: Read> RecordSource for SnapshotReader<R> {
                 self.noun
             )));
         }
-        if head[0] == KIND_TRAILER {
+        if let Some(state) = state {
             self.end(&bytes, state)?;
             return Ok(None);
         }
