@@ -11,7 +11,7 @@ use std::{
 use nix::sys::statvfs::statvfs;
 use tokio::{
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use crate::{
@@ -31,6 +31,9 @@ use crate::{
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How many times as long as counting took nothing is counted: of a large state a small share of one
+/// processor goes into it, and its gauges are some seconds old.
+const PAUSE_FACTOR: u32 = 50;
 /// Looks between two looks at the disk.
 const LOOKS_PER_DISK_LOOK: u32 = 15;
 
@@ -40,25 +43,37 @@ pub(super) async fn keep(broker: Broker, data_dir: PathBuf) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut peers = Peers::default();
     let mut counted = None;
+    let mut not_before = Instant::now();
     let mut fault = None;
     for look in (0..LOOKS_PER_DISK_LOOK).cycle() {
         ticks.tick().await;
         let status = broker.status();
         log(&status, broker.is_founded());
         peers.show(&status);
-        let view = broker.latest();
-        let index = view.position().index;
-        if counted != Some(index) {
-            families(&view);
-            let report = broker.secrets();
-            secrets(&report);
-            warn(report.fault(), &mut fault);
+        let index = broker.latest().position().index;
+        if counted != Some(index) && Instant::now() >= not_before {
+            let begun = Instant::now();
+            if let Ok(report) = spawn_blocking(count(broker.clone())).await {
+                warn(report.fault(), &mut fault);
+            }
+            not_before = begun + begun.elapsed() * PAUSE_FACTOR;
             counted = Some(index);
         }
         if look == 0 {
             measure_disk(data_dir.clone()).await;
         }
         telemetry::tidy_metrics();
+    }
+}
+
+/// Goes through the whole state, which takes the longer the more there is of it; so not where
+/// requests are served.
+fn count(broker: Broker) -> impl FnOnce() -> SecretsReport {
+    move || {
+        families(&broker.latest());
+        let report = broker.secrets();
+        secrets(&report);
+        report
     }
 }
 
