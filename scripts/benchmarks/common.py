@@ -16,6 +16,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PATIENCE_S = 120
+# What else the machine had to do when the measurement began.
+LOAD_BEFORE = os.getloadavg()
 
 
 def in_work_dir(measure):
@@ -51,7 +53,7 @@ def free_ports(count):
     return ports
 
 
-def start_replicas(quorate, work, processes, count=3):
+def start_replicas(quorate, work, processes, count=3, more=()):
     ports = free_ports(2 * count)
     clients, peers = ports[:count], ports[count:]
     members = ",".join(f"{number}=127.0.0.1:{port}" for number, port in enumerate(peers, 1))
@@ -59,7 +61,7 @@ def start_replicas(quorate, work, processes, count=3):
     for number, port in enumerate(clients, 1):
         command = [quorate, "serve", "--replica-id", str(number), "--peers", members]
         command += ["--listen", f"127.0.0.1:{port}", "--data-dir", str(work / str(number))]
-        command += ["--kvrocks-profile", "program"]
+        command += ["--kvrocks-profile", "program", *more]
         with open(work / f"{number}.log", "w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         processes.append(process)
@@ -105,10 +107,32 @@ def conditions(quorate):
     return {
         "quorate": version.stdout.strip(),
         "processors": os.cpu_count(),
+        "processor": processor_name(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "file_system": file_system(),
         "machine": os.uname().machine,
         "kernel": os.uname().release,
-        "load_average": os.getloadavg(),
+        "load_average": LOAD_BEFORE,
+        "command": "scripts/" + " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "revision": revision(),
     }
+
+
+def processor_name():
+    found = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return found[1] if found else os.uname().machine
+
+
+def file_system():
+    """Where the data directories are."""
+    command = ["stat", "-f", "-c", "%T", tempfile.gettempdir()]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def revision():
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def asked(url):
@@ -134,9 +158,9 @@ def call(method, url, body, headers={}):
         time.sleep(0.2)
 
 
-def wait(what, holds):
-    deadline = time.monotonic() + PATIENCE_S
+def wait(what, holds, patience_s=PATIENCE_S):
+    deadline = time.monotonic() + patience_s
     while not holds():
         if time.monotonic() > deadline:
-            raise SystemExit(f"bench: not within {PATIENCE_S} s: {what}")
+            raise SystemExit(f"bench: not within {patience_s} s: {what}")
         time.sleep(0.2)

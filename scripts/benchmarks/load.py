@@ -41,6 +41,11 @@ def drive(load, kind, targets, groups, options, **more):
     return [{**row, "generator_percent": percent} for row in json.loads(done.stdout)]
 
 
+def rate_of(options):
+    """What makes a loop open: so many requests a second, whatever becomes of them."""
+    return f":{options.rate}" if options.rate else ""
+
+
 def start_etcd(work, processes, count=3):
     """Members of an etcd cluster; the leader's address first."""
     if not shutil.which("etcd"):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from .common import asked, built_replica, call, conditions, prepare_proxies, start_replicas, wait
-from .load import drive, generator, leader_first, median
+from .load import drive, generator, leader_first, median, rate_of
 from .writes import WRITE
 
 JSON = {"Content-Type": "application/json"}
@@ -26,12 +26,12 @@ def reads(options, work, processes):
             found = {"quorate": [], "bare handler": []}
             for _ in range(options.rounds):
                 for way, target in (("quorate", follower), ("bare handler", bare)):
-                    group = f"{op}:{clients}"
+                    group = f"{op}:{clients}{rate_of(options)}"
                     found[way] += drive(load, "http", [target], [group], options, read=path)
             ways = {way: median(of) for way, of in found.items()}
             rows.append({"cluster": name, "gzip": is_gzip, "clients": clients, **ways})
     under = conditions(quorate)
-    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3)
+    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3, rate=options.rate)
     under["note"] = "small: 8 nodes, large: 400; servers and generator share this machine"
     return {"what": "reads", "conditions": under, "rows": rows}
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from .common import asked, built_replica, conditions, prepare_proxies, start_replicas, wait
-from .load import drive, etcd_version, generator, leader_first, median, start_etcd
+from .load import drive, etcd_version, generator, leader_first, median, rate_of, start_etcd
 
 # A report of a failed proxy: who is reported, by whom, and when.
 WRITE = "/api/v3/failures/p{}:6000/bench"
@@ -34,12 +34,12 @@ def writes(options, work, processes):
         for _ in range(options.rounds):
             disk.append(synced(load, work))
             for way, (kind, targets, write, body) in ways.items():
-                group = f"write:{clients}"
+                group = f"write:{clients}{rate_of(options)}"
                 found[way] += drive(load, kind, targets, [group], options, write=write, body=body)
         row = {way: median(of) for way, of in found.items()}
         rows.append({"clients": clients, "disk": median(disk), **row})
     under = conditions(quorate)
-    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3)
+    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3, rate=options.rate)
     under["etcd"] = etcd_version() if theirs else None
     under["note"] = "three replicas, three members and the generator share this machine and disk"
     return {"what": "writes", "conditions": under, "rows": rows}

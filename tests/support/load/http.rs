@@ -8,9 +8,27 @@ use hyper::{
     header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::Failure;
+
+/// One request of a list.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Wanted {
+    /// Under which name it is counted.
+    pub(crate) kind: String,
+    /// `GET` and the like.
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) path: String,
+    /// JSON, or nothing.
+    #[serde(default)]
+    pub(crate) body: String,
+    /// Whether the answer may be compressed.
+    #[serde(default)]
+    pub(crate) is_gzip: bool,
+}
 
 /// A connection.
 pub(crate) struct Session {
@@ -59,5 +77,25 @@ impl Session {
             bytes += frame?.data_ref().map_or(0, |data| data.len() as u64);
         }
         if status.is_success() { Ok(bytes) } else { Err(format!("answered {status}").into()) }
+    }
+
+    /// Sends whatever is wanted; bytes of the answer, which must be a success. Under the same request
+    /// id a change happens at most once, however often it is sent.
+    pub(crate) async fn send(&mut self, wanted: &Wanted, id: &str) -> Result<u64, Failure> {
+        let body = Bytes::copy_from_slice(wanted.body.as_bytes());
+        let mut request = Request::builder()
+            .method(Method::from_bytes(wanted.method.as_bytes())?)
+            .uri(&wanted.path)
+            .header(HOST, &self.host);
+        if wanted.method != "GET" {
+            request = request.header("idempotency-key", id);
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if wanted.is_gzip {
+            request = request.header(ACCEPT_ENCODING, "gzip");
+        }
+        self.ask(request.body(Full::new(body))?).await
     }
 }

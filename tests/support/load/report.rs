@@ -27,6 +27,7 @@ pub(crate) struct Row {
     failed: u64,
     per_s: f64,
     bytes_per_s: f64,
+    min: u64,
     p50: u64,
     p90: u64,
     p99: u64,
@@ -61,19 +62,32 @@ impl Tally {
         Ok(())
     }
 
-    /// The figures of all.
+    /// The figures of all that a group did.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn row(&self, group: &Group, seconds: u64) -> Row {
-        let seconds = seconds.max(1) as f64;
+        let op = format!("{:?}", group.op).to_lowercase();
+        self.named(op, group.clients, group.rate, seconds.max(1) as f64)
+    }
+
+    /// The figures under a name.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn named(
+        &self,
+        op: String,
+        clients: u64,
+        offered_per_s: Option<f64>,
+        seconds: f64,
+    ) -> Row {
         let at = |share| self.times.value_at_quantile(share);
         Row {
-            op: format!("{:?}", group.op).to_lowercase(),
-            clients: group.clients,
-            offered_per_s: group.rate,
+            op,
+            clients,
+            offered_per_s,
             done: self.times.len(),
             failed: self.failed,
             per_s: self.times.len() as f64 / seconds,
             bytes_per_s: self.bytes as f64 / seconds,
+            min: self.times.min(),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
