@@ -4,6 +4,7 @@ Everything that is left out here is left out for a reason, and held by tests of 
 """
 
 import json
+import os
 
 import schemathesis
 
@@ -41,8 +42,29 @@ def filter_case(ctx, case):
     values = [str(value) for value in (case.headers or {}).values()]
     if any(ord(letter) < 32 or ord(letter) == 127 for value in values for letter in value):
         return False
+    # What the other requests are about must stay.
+    names = case.path_parameters or {}
+    if case.method.upper() == "DELETE" and "gone" not in names.values():
+        if any(str(names.get(name)) == KEPT[name] for name in GIVEN_UP):
+            return False
     # Methods that a path is not documented with are tried as well.
     return (case.operation.path, case.method.upper()) not in LEFT_OUT
+
+
+# What scripts/schemathesis has made beforehand, and what of it may be taken away.
+KEPT = {"namespace": "ns", "cluster": "c1", "name": "mydb", "shard": 0}
+GIVEN_UP = {"namespace": "gone", "cluster": "gone", "name": "gone"}
+
+
+@schemathesis.hook
+def map_path_parameters(ctx, path_parameters):
+    # Of made-up names alone hardly one would stand for anything.
+    method = ctx.operation.method.upper() if ctx.operation is not None else "GET"
+    known = GIVEN_UP if method == "DELETE" else KEPT
+    for name, value in (path_parameters or {}).items():
+        if name in known and len(str(value)) % 4 != 3:
+            path_parameters[name] = known[name]
+    return path_parameters
 
 
 @schemathesis.hook
@@ -69,6 +91,10 @@ def no_fault_of_a_healthy_cluster(ctx, response, case):
     status = response.status_code
     if status < 500:
         return
+    # On a busy machine leadership may move; what is asked meanwhile is refused, as it should be.
+    term = (response.headers.get("quorate-term") or ["?"])[0]
+    if status in (503, 504) and term != os.environ.get("QUORATE_TERM", term):
+        return
     path = case.operation.path
     is_kvrocks = path.startswith(("/api/v1/", "/quorate/v1/kvrocks"))
     if status == 500 and is_kvrocks:
@@ -78,4 +104,8 @@ def no_fault_of_a_healthy_cluster(ctx, response, case):
             message = ""
         if message and message != "internal error":
             return
-    raise AssertionError(f"{status}: {response.content[:300]!r}")
+    fault = f"{case.method} {case.operation.path} was answered {status}: {response.content[:300]!r}"
+    # Told here as well: what does not happen again when it is repeated is shown nowhere else.
+    with open(os.environ.get("QUORATE_FAULTS", os.devnull), "a", encoding="utf-8") as faults:
+        faults.write(fault + "\n")
+    raise AssertionError(fault)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     error::{ErrorJson, ProgramErrorJson, rejected},
     failover::CandidatesJson,
-    load::{LoadJson, LoadedJson, ValueJson},
+    load::{LoadJson, LoadedJson, RecordJson},
     migrate::WarningJson,
     operate::{ObserversAnswer, SettingsChangeJson, SettingsJson},
     rehearse::{Nothing, RehearsalJson},
@@ -602,9 +602,11 @@ impl Description {
         let refusals =
             [Rejection::Invalid(String::new()), Rejection::InvalidName, Rejection::ClusterExists];
         self.add(rehearsed(operation), &refusals, None);
-        let keys = self.book.answer::<std::collections::BTreeMap<String, ValueJson<'static>>>();
+        // Whatever the profile, a cluster is what can be loaded again.
+        let value = json!({ "anyOf": [text(), self.book.body::<RecordJson>()] });
+        let values = json!({ "type": "object", "additionalProperties": value });
         let keys =
-            json!({ "type": "object", "properties": { "data": keys }, "required": ["data"] });
+            json!({ "type": "object", "properties": { "data": values }, "required": ["data"] });
         let path = "/quorate/v1/kvrocks/export";
         let operation = Operation::new(
             "GET",

@@ -181,9 +181,9 @@ fn recognise(record: &mut Cluster, present: &Cluster, keys: &KeyRing) {
 }
 
 /// The value of a key: the name of a namespace, or a cluster.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum ValueJson<'a> {
+enum ValueJson<'a> {
     Namespace(String),
     Cluster(ClusterJson<'a>),
 }

@@ -95,7 +95,11 @@ async fn answer(family: &Family, found: route::Found, head: &Parts, body: Body) 
     let default = family.edge.settings.kvrocks.profile;
     let visit = match family.edge.admit(FAMILY, default, head) {
         Ok(visit) => visit,
-        Err(refusal) => return error::respond(&refusal.into(), default),
+        Err(refusal) => {
+            // Also who is turned away is answered as asked, if that can be told.
+            let profile = Profile::of(&head.headers, default).unwrap_or(default);
+            return error::respond(&refusal.into(), profile);
+        }
     };
     let handled = match found {
         route::Found::Nothing => Err(Failure::NoRoute),

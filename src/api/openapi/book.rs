@@ -251,6 +251,15 @@ fn plain(schema: &mut Value) {
             if let Some(Value::String(text)) = members.get_mut("description") {
                 *text = text.replace("[`", "`").replace("`]", "`").replace("`None`", "null");
             }
+            // A list of so many of one kind, which more readers of schemas understand.
+            let alike = members.get("prefixItems").and_then(Value::as_array).and_then(|items| {
+                let first = items.first()?;
+                items.iter().all(|item| item == first).then(|| first.clone())
+            });
+            if let Some(item) = alike {
+                members.remove("prefixItems");
+                members.insert("items".to_owned(), item);
+            }
             members.values_mut().for_each(plain);
         }
         Value::Array(items) => items.iter_mut().for_each(plain),
