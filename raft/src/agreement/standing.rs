@@ -105,7 +105,7 @@ impl Standing {
 
     /// Whether this replica is in quarantine.
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.record().finding.is_some()
+        self.record.borrow().finding.is_some()
     }
 
     /// Tells of every change.

@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Leadership, admission::Admission, age::Contact, election::Election, stall::Burden};
+use super::{
+    Leadership, admission::Admission, age::Contact, courier::Courier, election::Election,
+    stall::Burden,
+};
 use crate::{
     Config, Machine, ReplicaId,
     agreement::Standing,
@@ -44,6 +47,7 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) disk: ArcSwapOption<OpenDisk>,
     pub(crate) fatal: Fatal,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) courier: Arc<Courier>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) contact: Contact,
@@ -103,16 +107,19 @@ impl<M: Machine> Core<M> {
 
     /// Whether other replicas are answered.
     pub(crate) fn is_alive(&self) -> bool {
-        !self.is_stopping.load(Ordering::Acquire) && self.fatal.message().is_none()
+        !self.is_stopping.load(Ordering::Acquire) && !self.fatal.is_raised()
     }
 
     /// Index of the last entry that is applied and published here.
     pub(crate) fn applied(&self) -> u64 {
-        *self.board.watch_applied().borrow()
+        self.board.applied()
     }
 
     /// Waits until an index is applied and published here; false if the deadline comes first.
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
+        if self.applied() >= index {
+            return true;
+        }
         let mut applied = self.board.watch_applied();
         let reached = applied.wait_for(|applied| *applied >= index);
         matches!(timeout_at(deadline, reached).await, Ok(Ok(_)))

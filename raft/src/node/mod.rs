@@ -9,10 +9,12 @@
 
 mod admission;
 mod age;
+mod append_stream;
 mod archive;
 #[cfg(test)]
 mod cluster_test;
 pub(crate) mod core;
+mod courier;
 mod election;
 #[cfg(test)]
 mod guard_test;
@@ -167,6 +169,12 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn latest(&self) -> View<M> {
         self.core.view()
+    }
+
+    /// The published state alone; cheaper than [`Node::latest`].
+    #[must_use]
+    pub fn published(&self) -> Arc<Published<M>> {
+        self.core.board.latest()
     }
 
     /// Tells the index of the last applied and published entry.

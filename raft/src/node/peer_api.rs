@@ -16,11 +16,13 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt;
 use metrics::counter;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::{core::Core, propose::Tried, receive};
+use super::{
+    append_stream::append_stream, core::Core, courier::PARCELS_MAX, propose::Tried, receive,
+};
 use crate::{
     Machine,
     agreement::rounds,
@@ -30,10 +32,11 @@ use crate::{
         BODY_BYTES_MAX, Caller, ENTRY_BODY_BYTES_MAX, header, route,
         status::{BUSY, FAILED, MALFORMED, NOT_LEADER, STOPPED, STRANGER, TOO_LARGE, UNKNOWN},
         wire::{
-            self, AppendAnswer, HelloAnswer, ReadIndexAnswer, TransferAnswer, TransferAsk,
+            self, AppendAnswer, Fate, HelloAnswer, ReadIndexAnswer, TransferAnswer, TransferAsk,
             VoteAnswer, VoteAsk,
         },
     },
+    types::TypeConfig,
 };
 
 /// How long a forwarded proposal is waited for when the sender does not say.
@@ -47,7 +50,7 @@ const BODY_STALL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Reject {
     status: u16,
-    reason: String,
+    pub(crate) reason: String,
     retry_after_ms: Option<u64>,
 }
 
@@ -73,11 +76,13 @@ impl IntoResponse for Reject {
 pub(crate) fn router<M: Machine>(core: Arc<Core<M>>) -> Router {
     Router::new()
         .route(route::APPEND, post(append::<M>))
+        .route(route::APPEND_STREAM, post(append_stream::<M>))
         .route(route::VOTE, post(vote::<M>))
         .route(route::PRE_VOTE, post(pre_vote::<M>))
         .route(route::SNAPSHOT, post(receive::snapshot::<M>))
         .route(route::TRANSFER, post(transfer::<M>))
         .route(route::PROPOSE, post(propose::<M>))
+        .route(route::PROPOSE_ALL, post(propose_all::<M>))
         .route(route::READ_INDEX, post(read_index::<M>))
         .route(route::HELLO, post(hello::<M>))
         .route(route::MEMBERS, post(members::<M>))
@@ -114,12 +119,73 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// As [`Core::admit`], for entries.
+    pub(crate) fn admit_append(&self, request: &Request) -> Result<Caller, Reject> {
+        let caller = self.identify(request)?;
+        self.check_append(&caller).inspect_err(|_| counter!(PEER_REFUSALS_TOTAL).increment(1))?;
+        Ok(caller)
+    }
+
+    /// Whether entries are taken from a caller at the moment.
+    pub(crate) fn check_append(&self, caller: &Caller) -> Result<(), Reject> {
+        self.check_disks(caller)?;
+        if !self.is_alive() {
+            return Err(Reject::new(STOPPED, "stopping"));
+        }
+        if self.standing.is_awaiting_state.load(Ordering::Acquire) {
+            return Err(Reject::new(STOPPED, "no entries are taken before the new state is here"));
+        }
+        Ok(())
+    }
+
+    /// The append that a body carries.
+    pub(crate) fn read_append(
+        &self,
+        body: &Bytes,
+    ) -> Result<AppendEntriesRequest<TypeConfig>, Reject> {
+        wire::decode_append(body).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::Unsupported {
+                // Nothing was taken. Without the entry this replica can only fall behind.
+                self.fatal.raise(error.to_string());
+            }
+            malformed(error)
+        })
+    }
+
+    /// Notes what an append showed that was answered so.
+    pub(crate) fn note_append(
+        &self,
+        answer: &AppendEntriesResponse<TypeConfig>,
+        shown_at: Option<Instant>,
+        committed: u64,
+    ) {
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.election.heard();
+        }
+        if let (true, Some(shown_at)) = (answer.is_success(), shown_at) {
+            self.contact.heard(shown_at, committed, self.applied());
+        }
+    }
+
     /// Whoever is in quarantine neither votes nor takes over.
     fn check_votes(&self) -> Result<(), Reject> {
         match self.standing.is_quarantined() {
             true => Err(Reject::new(FAILED, "this replica is in quarantine and does not vote")),
             false => Ok(()),
         }
+    }
+
+    /// As [`Core::admit`], for what a leader is asked to propose; with how long the caller waits.
+    fn admit_forward(&self, request: &Request) -> Result<(Caller, Duration), Reject> {
+        let caller = self.admit(request)?;
+        if number(request, header::HOPS) != Some(1) {
+            return Err(Reject::new(MALFORMED, "a proposal is forwarded once"));
+        }
+        if !self.leadership().is_leader_here {
+            // Before the body is read: it may be large, and is for another replica.
+            return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
+        }
+        Ok((caller, patience_of(request)))
     }
 
     fn identify(&self, request: &Request) -> Result<Caller, Reject> {
@@ -137,10 +203,7 @@ async fn append<M: Machine>(
     State(core): State<Arc<Core<M>>>,
     request: Request,
 ) -> Result<Response, Reject> {
-    core.admit(&request)?;
-    if core.standing.is_awaiting_state.load(Ordering::Acquire) {
-        return Err(Reject::new(STOPPED, "no entries are taken before the new state is here"));
-    }
+    core.admit_append(&request)?;
     let is_single = number(&request, header::ENTRIES).is_some_and(|entries| entries <= 1);
     let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
     let confirmed_ms = number(&request, header::CONFIRMED_MS);
@@ -151,21 +214,10 @@ async fn append<M: Machine>(
         // A leader of an earlier version does not say how old its message is.
         None => Some(Instant::now()),
     };
-    let append = wire::decode_append(&body).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::Unsupported {
-            // Nothing was taken. Without the entry this replica can only fall behind.
-            core.fatal.raise(error.to_string());
-        }
-        malformed(error)
-    })?;
+    let append = core.read_append(&body)?;
     let committed = append.leader_commit.as_ref().map_or(0, |commit| commit.index());
     let answer = core.raft.append_entries(append).await.map_err(stopped)?;
-    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-        core.election.heard();
-    }
-    if let (true, Some(shown_at)) = (answer.is_success(), shown_at) {
-        core.contact.heard(shown_at, committed, core.applied());
-    }
+    core.note_append(&answer, shown_at, committed);
     let mut response = reply(&AppendAnswer::of(&answer))?;
     response.headers_mut().insert(header::MOMENT, core.contact.moment().into());
     if core.standing.is_quarantined() {
@@ -217,17 +269,10 @@ async fn propose<M: Machine>(
     State(core): State<Arc<Core<M>>>,
     request: Request,
 ) -> Result<Response, Reject> {
-    let caller = core.admit(&request)?;
-    if number(&request, header::HOPS) != Some(1) {
-        return Err(Reject::new(MALFORMED, "a proposal is forwarded once"));
-    }
-    let patience = patience_of(&request);
-    if !core.leadership().is_leader_here {
-        // Before the body is read: it may be large, and is for another replica.
-        return Err(Reject::new(NOT_LEADER, "this replica does not lead"));
-    }
+    let (caller, patience) = core.admit_forward(&request)?;
     let entry = body_of(request, ENTRY_BODY_BYTES_MAX).await?;
-    match core.take_forward(caller.from.id, entry, patience).await {
+    let fate = core.take_forwards(caller.from.id, vec![entry], patience).await.pop();
+    match fate.unwrap_or(Tried::Refused("there is no proposal")) {
         Tried::Done(answer) => reply(&answer),
         Tried::Refused(reason) => Err(Reject::new(NOT_LEADER, reason)),
         Tried::Busy { retry_after_ms } => Err(Reject {
@@ -236,6 +281,25 @@ async fn propose<M: Machine>(
         }),
         Tried::Doubtful(reason) | Tried::Dead(reason) => Err(Reject::new(UNKNOWN, reason)),
     }
+}
+
+async fn propose_all<M: Machine>(
+    State(core): State<Arc<Core<M>>>,
+    request: Request,
+) -> Result<Response, Reject> {
+    let (caller, patience) = core.admit_forward(&request)?;
+    let entries: Vec<Bytes> = message(request).await?;
+    if entries.len() > PARCELS_MAX {
+        return Err(Reject::new(MALFORMED, format!("more than {PARCELS_MAX} proposals")));
+    }
+    let fates = core.take_forwards(caller.from.id, entries, patience).await;
+    let fates = fates.into_iter().map(|fate| match fate {
+        Tried::Done(answer) => Fate::Done(answer),
+        Tried::Refused(reason) => Fate::Refused(reason.to_owned()),
+        Tried::Busy { retry_after_ms } => Fate::Busy { retry_after_ms },
+        Tried::Doubtful(reason) | Tried::Dead(reason) => Fate::Doubtful(reason),
+    });
+    reply(&fates.collect::<Vec<_>>())
 }
 
 async fn read_index<M: Machine>(

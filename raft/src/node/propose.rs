@@ -4,29 +4,29 @@
 //! makes all but the first a look-up. What the caller is told in the end depends on whether any
 //! replica may have taken it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use metrics::{counter, histogram};
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Applied, Leadership, core::Core, tell};
+use super::{
+    Applied, Leadership,
+    admission::Permit,
+    core::{Core, Handle},
+    tell,
+};
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
     metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, PROPOSALS_TOTAL},
     rt,
-    transport::{
-        CallError, Line,
-        client::Request,
-        header, route,
-        status::{BUSY, NOT_LEADER, UNKNOWN},
-        wire::{self, ProposeAnswer},
-    },
+    transport::wire::ProposeAnswer,
     types::{Outcome, Payload},
 };
 
@@ -37,7 +37,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What a proposer is told to wait when there is no leader.
 const NO_LEADER_RETRY_MS: u64 = 1000;
 /// What a proposer is told to wait when the leader has too much to do.
-const BUSY_RETRY_MS: u64 = 100;
+pub(super) const BUSY_RETRY_MS: u64 = 100;
 
 /// What a proposer is told when this replica is not to be believed.
 const IN_QUARANTINE: &str =
@@ -148,7 +148,7 @@ impl<M: Machine> Core<M> {
         let reply = postcard::from_bytes(&reply).map_err(|error| ProposeError::Unknown {
             reason: format!("applied at index {index}, but the reply does not decode: {error}"),
         })?;
-        let is_visible = self.wait_applied(index, deadline).await;
+        let is_visible = timeout_at(deadline, self.board.reached(index)).await.is_ok();
         Ok(Applied { index, term, reply, is_duplicate, is_visible })
     }
 
@@ -218,115 +218,127 @@ impl<M: Machine> Core<M> {
 
     /// Appends a proposal as the leader and waits until it is applied.
     pub(crate) async fn append(&self, entry: Bytes) -> Tried {
-        let Some(permit) = self.admission.enter(entry.len()) else {
-            return Tried::Busy { retry_after_ms: BUSY_RETRY_MS };
-        };
-        let entry = match restamp(entry, (self.config.wall_clock_ms)()) {
-            Ok(entry) => entry,
-            Err(_) => return Tried::Refused("the proposal is not an entry of this version"),
-        };
+        let tried = self.append_all(vec![entry]).await.pop();
+        tried.unwrap_or(Tried::Refused("there is no proposal"))
+    }
+
+    /// Appends proposals as the leader, in one message to the core, and waits until all are
+    /// applied. One fate for each, in order.
+    async fn append_all(&self, entries: Vec<Bytes>) -> Vec<Tried> {
+        let mut fates: Vec<Option<Tried>> = Vec::with_capacity(entries.len());
+        let (mut payloads, mut permits) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match self.take_in(entry) {
+                Ok((entry, permit)) => {
+                    payloads.push(Payload(entry));
+                    permits.push(permit);
+                    fates.push(None);
+                }
+                Err(refused) => fates.push(Some(refused)),
+            }
+        }
         let raft = self.raft.clone();
-        // Its own task: whoever gives up waiting does not take the entry out of the log, so the
-        // room it takes must not be given back before the core is done with it.
+        // Its own task: whoever gives up waiting does not take the entries out of the log, so the
+        // room they take must not be given back before the core is done with them.
         let written = rt::spawn(async move {
-            let written = raft.client_write(Payload(entry)).await;
-            drop(permit);
+            let written = write_all(&raft, payloads).await;
+            drop(permits);
             written
         });
-        match written.await {
-            Ok(Ok(response)) => Tried::Done(ProposeAnswer {
-                index: response.log_id.index(),
-                term: response.log_id.committed_leader_id().term,
-                outcome: response.data,
-            }),
-            // Answered before anything is appended; an entry that was appended and lost again is
-            // reported as discarded.
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                Tried::Refused("the leader cannot take proposals yet, or any more")
-            }
-            Ok(Err(RaftError::APIError(error))) => Tried::Doubtful(error.to_string()),
-            Ok(Err(RaftError::Fatal(error))) => Tried::Dead(error.to_string()),
-            Err(error) => Tried::Dead(error.to_string()),
-        }
+        let (mut written, end) = match written.await {
+            Ok((written, end)) => (written.into_iter(), end),
+            Err(error) => (Vec::new().into_iter(), error.to_string()),
+        };
+        let fates = fates.into_iter();
+        let placed = fates.map(|fate| fate.or_else(|| written.next()));
+        placed.map(|fate| fate.unwrap_or_else(|| Tried::Dead(end.clone()))).collect()
+    }
+
+    fn take_in(&self, entry: Bytes) -> Result<(Bytes, Permit), Tried> {
+        let permit = self.admission.enter(entry.len());
+        let permit = permit.ok_or(Tried::Busy { retry_after_ms: BUSY_RETRY_MS })?;
+        let entry = restamp(entry, (self.config.wall_clock_ms)())
+            .map_err(|_| Tried::Refused("the proposal is not an entry of this version"))?;
+        Ok((entry, permit))
     }
 
     async fn forward(&self, leader: ReplicaId, entry: Bytes, deadline: Instant) -> Tried {
-        let Some(target) = self.target(leader) else {
-            return Tried::Refused("the address of the leader is not known yet");
-        };
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let request = Request::new(route::PROPOSE, entry)
-            .with(header::HOPS, 1)
-            .with(header::PATIENCE_MS, patience_ms);
-        let answered = self.peers.call(Line::Calls, &target, request, patience).await;
-        match answered {
-            Ok(answer) => match wire::decode::<ProposeAnswer>(&answer) {
-                Ok(answer) => Tried::Done(answer),
-                Err(error) => Tried::Doubtful(format!("the leader's answer: {error}")),
-            },
-            Err(CallError::Unreachable(reason)) => {
-                tracing::debug!(leader, reason, "the leader cannot be reached");
-                Tried::Refused("the leader cannot be reached")
-            }
-            Err(CallError::Refused(refused)) => match refused.status {
-                BUSY => {
-                    Tried::Busy { retry_after_ms: refused.retry_after_ms.unwrap_or(BUSY_RETRY_MS) }
-                }
-                NOT_LEADER => Tried::Refused("no replica leads at the moment"),
-                UNKNOWN => Tried::Doubtful(refused.reason),
-                400..500 => {
-                    let reason = refused.reason;
-                    tracing::warn!(
-                        leader,
-                        status = refused.status,
-                        reason,
-                        "a forward was refused"
-                    );
-                    Tried::Refused("the leader refused the forward; see the log of this replica")
-                }
-                _ => Tried::Doubtful(refused.reason),
-            },
-            Err(error @ (CallError::Timeout(_) | CallError::Broken(_))) => {
-                Tried::Doubtful(error.to_string())
-            }
+        match self.target(leader) {
+            Some(target) => self.courier.deliver(leader, target, entry, deadline).await,
+            None => Tried::Refused("the address of the leader is not known yet"),
         }
     }
 
-    /// Answers a proposal that replica `from` forwarded. Never forwards it again.
-    pub(crate) async fn take_forward(
-        self: &Arc<Self>,
+    /// Answers proposals that replica `from` forwarded, one fate for each in order. Never forwards
+    /// them again.
+    pub(crate) async fn take_forwards(
+        &self,
         from: ReplicaId,
-        entry: Bytes,
+        entries: Vec<Bytes>,
         patience: Duration,
-    ) -> Tried {
+    ) -> Vec<Tried> {
         let begun = Instant::now();
-        let request_id = entry::view(&entry).ok().map(|entry| entry.request_id);
-        let tried = self.try_forward(entry, begun + patience).await;
-        tell::forwarded(self.here(), from, request_id, &tried, begun.elapsed());
-        tried
+        let request_id = |entry: &Bytes| entry::view(entry).ok().map(|entry| entry.request_id);
+        let request_ids: Vec<_> = entries.iter().map(request_id).collect();
+        let fates = self.try_forwards(entries, begun + patience).await;
+        for (request_id, fate) in request_ids.into_iter().zip(&fates) {
+            tell::forwarded(self.here(), from, request_id, fate, begun.elapsed());
+        }
+        fates
     }
 
-    async fn try_forward(&self, entry: Bytes, deadline: Instant) -> Tried {
+    async fn try_forwards(&self, entries: Vec<Bytes>, deadline: Instant) -> Vec<Tried> {
+        let count = entries.len();
+        let doubt = |why: &str| (0..count).map(|_| Tried::Doubtful(why.to_owned())).collect();
         let mut watch = self.leadership.subscribe();
         let seen = *watch.borrow_and_update();
         if !seen.is_leader_here || !self.is_running() {
-            return Tried::Refused("this replica does not lead");
+            return (0..count).map(|_| Tried::Refused("this replica does not lead")).collect();
         }
         tokio::select! {
             biased;
-            tried = self.append(entry) => match tried {
-                Tried::Done(_) if self.standing.is_quarantined() => {
-                    Tried::Doubtful(IN_QUARANTINE.to_owned())
-                }
-                tried => tried,
+            fates = self.append_all(entries) => match self.standing.is_quarantined() {
+                true => fates.into_iter().map(believe_nothing).collect(),
+                false => fates,
             },
-            () = leader_change(&mut watch, seen) => {
-                Tried::Doubtful("the leader changed".to_owned())
-            }
-            () = sleep_until(deadline) => Tried::Doubtful("the deadline passed".to_owned()),
+            () = leader_change(&mut watch, seen) => doubt("the leader changed"),
+            () = sleep_until(deadline) => doubt("the deadline passed"),
         }
     }
+}
+
+/// What a replica in quarantine says that a proposal came to is not what it came to elsewhere.
+fn believe_nothing(fate: Tried) -> Tried {
+    match fate {
+        Tried::Done(_) => Tried::Doubtful(IN_QUARANTINE.to_owned()),
+        fate => fate,
+    }
+}
+
+/// Writes all, and waits for each; why there are fewer fates than payloads if the core is gone.
+async fn write_all<M: Machine>(raft: &Handle<M>, payloads: Vec<Payload>) -> (Vec<Tried>, String) {
+    let mut fates = Vec::with_capacity(payloads.len());
+    let mut written = match raft.client_write_many(payloads).await {
+        Ok(written) => written,
+        Err(error) => return (fates, error.to_string()),
+    };
+    while let Some(result) = written.next().await {
+        fates.push(match result {
+            Ok(Ok(response)) => Tried::Done(ProposeAnswer {
+                index: response.log_id.index(),
+                term: response.log_id.committed_leader_id().term,
+                outcome: response.response,
+            }),
+            // Answered before anything is appended; an entry that was appended and lost again is
+            // reported as discarded.
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
+                Tried::Refused("the leader cannot take proposals yet, or any more")
+            }
+            Ok(Err(error)) => Tried::Doubtful(error.to_string()),
+            Err(error) => return (fates, error.to_string()),
+        });
+    }
+    (fates, "the core has stopped".to_owned())
 }
 
 fn not_placed(doubt: Option<String>, reason: &'static str) -> ProposeError {

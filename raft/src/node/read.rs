@@ -46,7 +46,12 @@ impl<M: Machine> Core<M> {
                         reason: "the wanted index is not applied here",
                     });
                 }
-                self.check_age(staleness_max)?;
+                let view = self.view();
+                let age_ms_max = staleness_max.map_or(u64::MAX, millis);
+                if view.age_ms > age_ms_max {
+                    return Err(ReadError::Stale { age_ms: view.age_ms });
+                }
+                return self.shown(view);
             }
             ReadMode::Linearizable => {
                 let index = self.read_index(deadline).await?;
@@ -57,8 +62,11 @@ impl<M: Machine> Core<M> {
                 }
             }
         }
-        let view = self.view();
-        // Found out meanwhile, perhaps.
+        self.shown(self.view())
+    }
+
+    /// A view that was taken, unless it was found out meanwhile that this replica has diverged.
+    fn shown(&self, view: View<M>) -> Result<View<M>, ReadError> {
         if self.standing.is_quarantined() { Err(ReadError::Quarantined) } else { Ok(view) }
     }
 
@@ -73,16 +81,6 @@ impl<M: Machine> Core<M> {
             leader: leadership.leader,
             age_ms: age.map_or(u64::MAX, millis),
             state,
-        }
-    }
-
-    fn check_age(&self, staleness_max: Option<Duration>) -> Result<(), ReadError> {
-        let Some(staleness_max) = staleness_max else {
-            return Ok(());
-        };
-        match self.age() {
-            Some(age) if age <= staleness_max => Ok(()),
-            age => Err(ReadError::Stale { age_ms: age.map_or(u64::MAX, millis) }),
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
     admission::Admission,
     age::Contact,
     core::{Core, OpenDisk},
+    courier::Courier,
     election::Election,
     peer_api, stall,
 };
@@ -174,6 +175,7 @@ async fn build<M: Machine>(
         board,
         disk: ArcSwapOption::from_pointee(OpenDisk { log, snapshots }),
         fatal,
+        courier: Arc::new(Courier::new(peers.clone())),
         peers,
         credentials,
         // Two starts within a millisecond are not had from one disk.

@@ -36,6 +36,11 @@ impl Fatal {
         self.signal.borrow().clone()
     }
 
+    /// Whether the signal was raised.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.signal.borrow().is_some()
+    }
+
     /// Refuses once the signal was raised.
     pub(crate) fn check(&self) -> io::Result<()> {
         self.message().map_or(Ok(()), |message| Err(io::Error::other(message)))

@@ -14,7 +14,7 @@ use openraft::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Fatal, SnapshotFile, Snapshots, history::History};
+use super::{Fatal, SnapshotFile, Snapshots, history::History, waiters::Waiters};
 use crate::{
     Machine,
     agreement::{Samples, Standing},
@@ -35,6 +35,7 @@ pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>
 pub(crate) struct Board<M: Machine> {
     published: ArcSwap<Replicated<M>>,
     applied: watch::Sender<u64>,
+    waiters: Waiters,
     events: broadcast::Sender<Arc<AppliedEvents<M::Event>>>,
     history: History<M::Event>,
     samples: Samples<M>,
@@ -44,6 +45,7 @@ impl<M: Machine> Board<M> {
     fn new(state: Replicated<M>) -> Self {
         Self {
             applied: watch::Sender::new(state.index()),
+            waiters: Waiters::default(),
             history: History::new(state.index()),
             samples: Samples::new(),
             published: ArcSwap::from_pointee(state),
@@ -60,6 +62,21 @@ impl<M: Machine> Board<M> {
     /// then.
     pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Index of the last published entry.
+    pub(crate) fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Resolves once a committed entry is applied and published.
+    pub(crate) async fn reached(&self, index: u64) {
+        if self.applied() < index
+            && let Some(reached) = self.waiters.enter(index, || self.applied())
+        {
+            // Never dropped unsent while this lives.
+            drop(reached.await);
+        }
     }
 
     /// Tells what the entries led to. A watcher that lags too far behind is told so, and must
@@ -85,6 +102,7 @@ impl<M: Machine> Board<M> {
         // Before the index is told: whoever waits for it finds the events.
         self.history.extend(index, events.iter().cloned());
         self.applied.send_replace(index);
+        self.waiters.publish(index);
         if !events.is_empty() {
             let events = events.into_iter().map(|(_, event)| event).collect();
             // Nobody may be listening.
@@ -98,6 +116,7 @@ impl<M: Machine> Board<M> {
         self.published.store(Arc::new(state.clone()));
         self.history.reset(state.index());
         self.applied.send_replace(state.index());
+        self.waiters.publish(state.index());
     }
 }
 

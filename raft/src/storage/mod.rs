@@ -33,6 +33,7 @@ pub(crate) mod machine_store;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod suite_test;
+mod waiters;
 pub(crate) mod wire;
 
 pub(crate) use disk::{Disk, Opened};

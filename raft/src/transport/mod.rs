@@ -12,7 +12,9 @@
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod credentials;
+pub(crate) mod frames;
 pub(crate) mod network;
+mod pipeline;
 pub(crate) mod proof;
 pub(crate) mod server;
 pub(crate) mod wire;
@@ -36,6 +38,8 @@ pub(crate) const SNAPSHOT_STALL: std::time::Duration = std::time::Duration::from
 pub(crate) mod route {
     /// Entries and heartbeats.
     pub(crate) const APPEND: &str = "/quorate/peer/v1/append";
+    /// Entries, one append after the other in one request.
+    pub(crate) const APPEND_STREAM: &str = "/quorate/peer/v1/append-stream";
     /// A vote.
     pub(crate) const VOTE: &str = "/quorate/peer/v1/vote";
     /// A vote that would be given.
@@ -46,6 +50,8 @@ pub(crate) mod route {
     pub(crate) const TRANSFER: &str = "/quorate/peer/v1/transfer";
     /// A proposal for the leader.
     pub(crate) const PROPOSE: &str = "/quorate/peer/v1/propose";
+    /// Proposals for the leader, many at once.
+    pub(crate) const PROPOSE_ALL: &str = "/quorate/peer/v1/propose-all";
     /// The leader's read index.
     pub(crate) const READ_INDEX: &str = "/quorate/peer/v1/read-index";
     /// Who is there, and whom it knows.
@@ -82,6 +88,8 @@ pub(crate) mod status {
     pub(crate) const MALFORMED: u16 = 400;
     /// A stranger, another cluster, another disk, another version.
     pub(crate) const STRANGER: u16 = 403;
+    /// The receiver, of an earlier version, does not know the path; nothing was taken.
+    pub(crate) const NO_ROUTE: u16 = 404;
     /// The receiver has stopped; nothing was taken.
     pub(crate) const STOPPED: u16 = 410;
     /// The body is larger than the receiver takes.

@@ -131,6 +131,22 @@ pub(crate) struct ProposeAnswer {
     pub(crate) outcome: Outcome,
 }
 
+/// What became of one of many forwarded proposals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fate {
+    /// Applied; with what it came to.
+    Done(ProposeAnswer),
+    /// Not taken.
+    Refused(String),
+    /// Not taken, because the leader has too much to do.
+    Busy {
+        /// When a retry makes sense.
+        retry_after_ms: u64,
+    },
+    /// Taken, and it may still commit.
+    Doubtful(String),
+}
+
 /// Answer to a question for the read index.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReadIndexAnswer {

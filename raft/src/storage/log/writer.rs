@@ -99,6 +99,8 @@ impl Waiter {
 #[derive(Default)]
 struct Batch {
     ops: Vec<Op>,
+    /// How far entries are committed, if that is to be written.
+    committed: Option<Vec<u8>>,
     waiters: Vec<Waiter>,
     is_synced: bool,
     entries: usize,
@@ -166,8 +168,10 @@ impl Writer {
     }
 
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        // Not worth a write of its own: a start learns from the leader what else is committed.
+        let mut committed = None;
         while let Some(first) = jobs.recv().await {
-            let mut batch = Batch::default();
+            let mut batch = Batch { committed: committed.take(), ..Batch::default() };
             batch.add(first);
             while batch.has_room() {
                 match jobs.try_recv() {
@@ -175,15 +179,25 @@ impl Writer {
                     Err(_) => break,
                 }
             }
+            if batch.ops.is_empty() {
+                committed = batch.committed;
+                continue;
+            }
             #[allow(clippy::cast_precision_loss)]
             gauge!(LOG_QUEUE_JOBS).set(jobs.len() as f64);
             self.busy.set(Some(Instant::now()));
             self.commit(batch).await;
             self.busy.set(None);
         }
+        if committed.is_some() {
+            self.commit(Batch { committed, ..Batch::default() }).await;
+        }
     }
 
     async fn commit(&mut self, mut batch: Batch) {
+        if let Some(value) = batch.committed.take() {
+            batch.ops.push(Op::Meta { key: super::META_COMMITTED, value });
+        }
         let waiters = mem::take(&mut batch.waiters);
         match self.write(&batch).await {
             Ok(()) => {
@@ -263,7 +277,7 @@ impl Batch {
                 self.synced_for(Waiter::Caller(done));
             }
             Job::Committed { committed } => {
-                self.ops.push(Op::Meta { key: super::META_COMMITTED, value: committed });
+                self.committed = Some(committed);
             }
         }
     }
