@@ -3,12 +3,13 @@
 //! A [`Broker`] is one replica. Until that replica has caught up and the cluster is founded, it
 //! neither takes a proposal nor shows a state.
 
+mod actor;
 mod archive;
 pub mod engine;
 mod founding;
 pub mod secrets;
 
-use std::{fmt, io, ops::Deref, time::Duration};
+use std::{fmt, io, ops::Deref, sync::Arc, time::Duration};
 
 use quorate_raft::{EventPage, Node, Proposal, Requester};
 pub use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId};
@@ -17,7 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::founding::Foundation;
+pub use self::{actor::Actor, founding::Foundation};
 use self::{
     engine::{
         ArchiveStream, Compacted, Digest, Leadership, LevelRaised, MemberChange, MemberChanged,
@@ -42,7 +43,7 @@ pub struct Call {
     /// Given by the client, or made up by the broker when `None`.
     pub request_id: Option<RequestId>,
     /// Who calls, for the audit trail.
-    pub actor: String,
+    pub actor: Actor,
     /// When the caller must have an answer.
     pub deadline: Instant,
 }
@@ -89,6 +90,16 @@ impl Deref for View {
 
     fn deref(&self) -> &State {
         &self.0.0
+    }
+}
+
+struct Published(Arc<quorate_raft::Published<Replica>>);
+
+impl Deref for Published {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.machine().0
     }
 }
 
@@ -181,7 +192,7 @@ impl Broker {
         let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
         let mut command = command;
         let propose = async |command| {
-            let actor = call.actor.clone();
+            let actor = call.actor.to_string();
             let proposal = Proposal { request_id, actor, fence_term, command };
             let applied = self.node.propose(proposal, call.deadline).await?;
             let (index, is_visible) = (applied.index, applied.is_visible);
@@ -214,6 +225,12 @@ impl Broker {
     #[must_use]
     pub fn latest(&self) -> View {
         View(self.node.latest())
+    }
+
+    /// The state alone, for who does not tell where its replica stood.
+    #[must_use]
+    pub fn state(&self) -> impl Deref<Target = State> + use<> {
+        Published(self.node.published())
     }
 
     /// Milliseconds since the Unix epoch.
@@ -327,7 +344,7 @@ impl Broker {
         change: MemberChange,
     ) -> Result<MemberChanged, MemberError> {
         let request_id = call.request_id.unwrap_or_else(|| self.new_request_id());
-        let by = Requester { actor: call.actor.clone(), request_id };
+        let by = Requester { actor: call.actor.to_string(), request_id };
         self.node.change_members(change, by, call.deadline).await
     }
 

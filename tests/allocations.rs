@@ -23,7 +23,7 @@ use axum::{
 use quorate::{
     api,
     broker::{
-        Broker, Call, Foundation, ReadMode,
+        Actor, Broker, Call, Foundation, ReadMode,
         engine::{Config, LevelConfig, PeerConfig, SnapshotPolicy, Timers},
     },
     domain::{
@@ -326,7 +326,7 @@ impl Site {
 
     fn propose(&self, command: Command) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        let call = Call { request_id: None, actor: "guard".to_owned(), deadline };
+        let call = Call { request_id: None, actor: Actor::Own("guard"), deadline };
         let done = self.runtime.block_on(self.broker.propose(&call, command)).unwrap();
         assert!(!done.reply.is_refusal(), "{:?}", done.reply);
     }

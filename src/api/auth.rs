@@ -4,7 +4,7 @@
 //! its keyed hash compared. What a request needs follows from its family, method and path alone,
 //! and whatever is not listed needs more rather than less.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use ring::hmac;
@@ -135,20 +135,20 @@ pub(super) fn judge(
     (family, method, path): (Family, &Method, &str),
     headers: &HeaderMap,
     now_ms: u64,
-) -> Result<String, Refusal> {
+) -> Result<Cow<'static, str>, Refusal> {
     let need = Need::of(family, method, path);
     let Some(text) = bearer(headers)? else {
         let may = anonymous.get(&family).is_some_and(|role| *role >= need.role);
-        return may.then(|| ANONYMOUS.to_owned()).ok_or(Refusal::Unauthenticated(
+        return may.then_some(Cow::Borrowed(ANONYMOUS)).ok_or(Refusal::Unauthenticated(
             "this needs a token: send it as `Authorization: Bearer TOKEN`",
         ));
     };
     match keeper.find(tokens, text, now_ms) {
         None => Err(Refusal::Unauthenticated("the token is unknown, revoked or expired")),
-        Some(Bearer::Bootstrap) => Ok("bootstrap".to_owned()),
+        Some(Bearer::Bootstrap) => Ok(Cow::Borrowed("bootstrap")),
         Some(Bearer::Token(token)) => {
             check(token, need)?;
-            Ok(format!("token:{}", hex(&token.id)))
+            Ok(Cow::Owned(format!("token:{}", hex(&token.id))))
         }
     }
 }

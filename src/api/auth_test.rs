@@ -41,7 +41,7 @@ impl Case {
         let asked = (family, &method.parse().unwrap(), path);
         let access = (&self.keeper, &self.anonymous);
         match judge(access, &self.tokens, asked, &headers, now_ms) {
-            Ok(who) => who,
+            Ok(who) => who.into_owned(),
             Err(Refusal::Unauthenticated(_)) => "401".to_owned(),
             Err(Refusal::Forbidden(_)) => "403".to_owned(),
             Err(other) => panic!("{other}"),

@@ -19,10 +19,11 @@ pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     for value in headers.get_all(ACCEPT_ENCODING) {
         for choice in value.to_str().unwrap_or_default().split(',') {
             let (coding, weight) = split_weight(choice);
-            match coding.to_ascii_lowercase().as_str() {
-                "gzip" | "x-gzip" => return weight > 0.0,
-                "*" => any = Some(weight > 0.0),
-                _ => {}
+            if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+                return weight > 0.0;
+            }
+            if coding == "*" {
+                any = Some(weight > 0.0);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use sha2::{Digest, Sha256};
 
 use crate::broker::RequestId;
@@ -19,11 +19,16 @@ const ECHO: HeaderName = HeaderName::from_static("quorate-request-id");
 ///
 /// A key of 32 hexadecimal digits is an id as `Quorate-Request-Id` echoes it, so an echo can be
 /// sent back as the key of a retry. Any other text is hashed together with the family.
-pub(crate) fn request_id(family: &str, call: &str, headers: &HeaderMap) -> Option<RequestId> {
+pub(crate) fn request_id(
+    family: &str,
+    (method, uri): (&Method, &Uri),
+    headers: &HeaderMap,
+) -> Option<RequestId> {
     if let Some(key) = headers.get(KEY_HEADER) {
         return Some(parse(key).unwrap_or_else(|| hash(&[family.as_bytes(), key.as_bytes()])));
     }
     let key = headers.get(TRACE_HEADER)?;
+    let call = format!("{method} {uri}");
     Some(hash(&[family.as_bytes(), call.as_bytes(), key.as_bytes()]))
 }
 
@@ -35,19 +40,26 @@ pub(crate) fn derived(id: RequestId, step: &str) -> RequestId {
 }
 
 /// The id under which a request is told in the log; known once the request is admitted. Shared by
-/// whoever admits it and whoever tells.
+/// whoever admits it and whoever tells; a read has none, and nothing to share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wish(Arc<Mutex<Option<RequestId>>>);
+pub(crate) struct Wish(Option<Arc<Mutex<Option<RequestId>>>>);
 
 impl Wish {
+    /// The wish of a change, whose id is not known yet.
+    pub(crate) fn of_change() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     /// The id of the request's proposal.
     pub(crate) fn set(&self, id: Option<RequestId>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        if let Some(shared) = &self.0 {
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        }
     }
 
     /// What was set last.
     pub(crate) fn get(&self) -> Option<RequestId> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,7 +102,12 @@ mod tests {
     fn id(name: &'static str, value: &'static str, call: &str) -> Option<RequestId> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        request_id("undermoon", call, &headers)
+        ask("undermoon", call, &headers)
+    }
+
+    fn ask(family: &str, call: &str, headers: &HeaderMap) -> Option<RequestId> {
+        let (method, uri) = call.split_once(' ').unwrap();
+        request_id(family, (&method.parse().unwrap(), &uri.parse().unwrap()), headers)
     }
 
     #[test]
@@ -98,9 +115,9 @@ mod tests {
         assert_eq!(id(KEY_HEADER, "a", "POST /x"), id(KEY_HEADER, "a", "POST /y"));
         assert_ne!(id(KEY_HEADER, "a", "POST /x"), id(KEY_HEADER, "b", "POST /x"));
         let mut headers = HeaderMap::new();
-        assert_eq!(request_id("undermoon", "POST /x", &headers), None);
+        assert_eq!(ask("undermoon", "POST /x", &headers), None);
         headers.insert(KEY_HEADER, HeaderValue::from_static("a"));
-        let other = request_id("kvrocks", "POST /x", &headers);
+        let other = ask("kvrocks", "POST /x", &headers);
         assert_ne!(other, id(KEY_HEADER, "a", "POST /x"));
     }
 

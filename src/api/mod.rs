@@ -41,12 +41,12 @@ use self::{
     consistency::Consistency,
     identity::Wish,
     limit::{Gate, Refusal},
-    measure::Measured,
+    measure::{Measured, Meters},
     profile::Profile,
     share::{Share, Shares},
 };
 use crate::{
-    broker::{Broker, Call, Position, ReadError, RequestId, View},
+    broker::{Actor, Broker, Call, Position, ReadError, RequestId, View},
     domain::system::access::{Family, Role},
     telemetry,
 };
@@ -129,6 +129,7 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
 pub(crate) struct Edge {
     pub(crate) broker: Broker,
     pub(crate) settings: Settings,
+    meters: Arc<Meters>,
     gate: Gate,
     restore_gate: Gate,
     reader_gate: Gate,
@@ -154,7 +155,7 @@ impl Edge {
         let gate = Gate::new(settings.requests_in_flight_max);
         let restore_gate = Gate::new(limit::RESTORES_IN_FLIGHT_MAX);
         let reader_gate = Gate::new(limit::EVENT_READERS_MAX);
-        Self { broker, settings, gate, restore_gate, reader_gate }
+        Self { broker, settings, meters: Arc::default(), gate, restore_gate, reader_gate }
     }
 
     /// Admits a request, or says why not.
@@ -170,8 +171,7 @@ impl Edge {
         if family != "admin" && self.broker.is_quarantined() {
             return Err(Refusal::Quarantined);
         }
-        let name = format!("{} {}", head.method, head.uri);
-        let key = identity::request_id(family, &name, &head.headers);
+        let key = identity::request_id(family, (&head.method, &head.uri), &head.headers);
         let is_change = head.method != Method::GET;
         let request_id = key.or_else(|| is_change.then(|| self.broker.new_request_id()));
         let wish = head.extensions.get::<Wish>().cloned().unwrap_or_default();
@@ -196,7 +196,7 @@ impl Edge {
     }
 
     /// Who asks, as the audit trail names it, and its share of this replica.
-    fn identify(&self, family: &str, head: &Parts) -> Result<(String, Option<Share>), Refusal> {
+    fn identify(&self, family: &str, head: &Parts) -> Result<(Actor, Option<Share>), Refusal> {
         let Guard { keeper, anonymous, shares } = &self.settings.guard;
         let family = match family {
             "undermoon" => Family::Undermoon,
@@ -205,16 +205,18 @@ impl Edge {
             _ => Family::Admin,
         };
         let caller = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let address = caller.map_or_else(String::new, |address| address.to_string());
-        let view = self.broker.latest();
+        let state = self.broker.state();
         let asked = (family, &head.method, head.uri.path());
         let now_ms = self.broker.now_ms();
-        let judged = auth::judge((keeper, anonymous), &view.access, asked, &head.headers, now_ms);
-        let by_address = || caller.map(share::client_at).unwrap_or_default();
+        let judged = auth::judge((keeper, anonymous), &state.access, asked, &head.headers, now_ms);
         let entered = match &judged {
+            _ if !shares.are_bounded() => Ok(None),
             Ok(who) if who != auth::ANONYMOUS => shares.enter(who, StdInstant::now()),
             // Also of who guesses: otherwise guessing would be free.
-            Ok(_) | Err(_) => shares.enter(&by_address(), StdInstant::now()),
+            Ok(_) | Err(_) => {
+                let client = caller.map(share::client_at).unwrap_or_default();
+                shares.enter(&client, StdInstant::now())
+            }
         };
         let refused = |refusal: Refusal| {
             metrics::counter!(telemetry::ACCESS_REFUSALS_TOTAL, "outcome" => refusal.name())
@@ -223,7 +225,7 @@ impl Edge {
         };
         let share = entered.map_err(refused)?;
         match judged {
-            Ok(who) => Ok((format!("{who}@{address}"), share)),
+            Ok(who) => Ok((Actor::Client { who, address: caller }, share)),
             // A replica that has not caught up does not know all tokens yet.
             Err(Refusal::Unauthenticated(_)) if !self.broker.is_founded() => Err(Refusal::Busy),
             Err(refusal) => Err(refused(refusal)),
@@ -250,9 +252,11 @@ impl Edge {
 /// Puts position and request id into the headers of every answer, errors included. A handler that
 /// knows better leaves a [`Position`] or a [`RequestId`] in the answer's extensions.
 async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let wish = Wish::default();
-    request.extensions_mut().insert(wish.clone());
-    let measured = Measured::begin(&request);
+    let measured = Measured::begin(&edge.meters, &request);
+    let wish = if measured.is_read() { Wish::default() } else { Wish::of_change() };
+    if !measured.is_read() {
+        request.extensions_mut().insert(wish.clone());
+    }
     let mut response = next.run(request).await;
     measured.end(&response, wish.get());
     let known = response.extensions().get::<Position>().copied();

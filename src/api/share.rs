@@ -64,6 +64,11 @@ impl Shares {
         Self { limits, accounts: Mutex::default() }
     }
 
+    /// Whether anything is bounded.
+    pub(crate) const fn are_bounded(&self) -> bool {
+        self.limits.requests_per_s != 0 || self.limits.in_flight_max != 0
+    }
+
     /// Takes one request from a client's share; nothing is counted where nothing is bounded.
     ///
     /// # Errors
@@ -73,7 +78,7 @@ impl Shares {
         client: &str,
         now: Instant,
     ) -> Result<Option<Share>, Refusal> {
-        if self.limits.requests_per_s == 0 && self.limits.in_flight_max == 0 {
+        if !self.are_bounded() {
             return Ok(None);
         }
         let mut accounts = self.accounts();

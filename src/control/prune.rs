@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    broker::{Broker, Call},
+    broker::{Actor, Broker, Call},
     domain::{
         self,
         undermoon::{Action, Command, Profile, query},
@@ -46,7 +46,7 @@ fn is_due(broker: &Broker) -> bool {
 
 async fn prune(broker: &Broker) {
     let call =
-        Call { request_id: None, actor: "prune".to_owned(), deadline: Instant::now() + TIMEOUT };
+        Call { request_id: None, actor: Actor::Own("prune"), deadline: Instant::now() + TIMEOUT };
     let command = Command { profile: Profile::Program, action: Action::PruneFailures };
     if let Err(error) = broker.propose(&call, domain::Command::Undermoon(command)).await {
         // The next look finds them again.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quorate::{
     api::{self, cello::Doors},
     broker::{
-        Broker, Call, Foundation,
+        Actor, Broker, Call, Foundation,
         engine::{Config, LevelConfig, PeerConfig, SnapshotPolicy, Timers},
     },
     domain::{
@@ -148,7 +148,7 @@ impl Site {
     /// Proposes what a loop would, and may be refused.
     pub async fn try_propose(&self, command: Command) -> Result<Reply, Rejection> {
         let deadline = Instant::now() + PATIENCE;
-        let call = Call { request_id: None, actor: "hand".to_owned(), deadline };
+        let call = Call { request_id: None, actor: Actor::Own("hand"), deadline };
         let broker = self.leader().unwrap_or(&self.brokers[0]);
         let done = broker.propose(&call, domain::Command::Cello(command)).await.unwrap();
         match done.reply {

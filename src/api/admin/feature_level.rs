@@ -91,6 +91,7 @@ pub(super) async fn raise(State(edge): State<Arc<Edge>>, request: Request) -> An
     let visit = admit(&edge, &head)?;
     let wish: Wish = body(&visit, Request::from_parts(head, content)).await?;
     let deadline = Instant::now() + RAISE_TIMEOUT;
-    let raised = edge.broker.raise_level(wish.level, &visit.call.actor, deadline).await?;
+    let raised =
+        edge.broker.raise_level(wish.level, &visit.call.actor.to_string(), deadline).await?;
     Ok(Json(raised.into()))
 }

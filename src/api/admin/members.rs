@@ -142,8 +142,7 @@ pub(super) async fn heal(
     let visit = admit(&edge, &head)?;
     let id = id_of(&id)?;
     let healed = edge.broker.heal(id, visit.call.deadline).await?;
-    let from = &visit.call.actor;
-    tracing::info!(peer = id, from, "healing a replica was asked for");
+    tracing::info!(peer = id, from = %visit.call.actor, "healing a replica was asked for");
     Ok(Json(healed.into()))
 }
 

@@ -160,7 +160,7 @@ impl Description {
                     "GET" => format!("{id}ByGet"),
                     _ => (*id).to_owned(),
                 };
-                let operation = operation(method, door, path, &id, CLUSTERS, summary).as_change();
+                let operation = operation(method, door, path, &id, CLUSTERS, summary).into_change();
                 let operation = match method {
                     "GET" => in_query(operation, parameters),
                     _ => operation.takes(&members(parameters, &[])),
@@ -188,7 +188,7 @@ impl Description {
         let get = in_query(get.says(says), &conditions).answers(200, "The clusters.", &list);
         self.book.add(get);
         let post = operation("POST", door, "clusters", "findClusters", CLUSTERS, "Clusters");
-        let post = post.as_read().says(says).may_take(&members(&conditions, &[]));
+        let post = post.into_read().says(says).may_take(&members(&conditions, &[]));
         self.book.add(post.answers(200, "The clusters.", &list));
         let cluster = self.cluster(door);
         let get = operation("GET", door, "cluster/{id}", "getCluster", CLUSTERS, "A cluster");

@@ -3,7 +3,7 @@
 //! Served to everybody at `/openapi/NAME.json`, listed at `/openapi/index.json`, to be leafed
 //! through at `/openapi/`, and checked in under `docs/openapi`. A family describes its operations in
 //! its own `describe` file; the schemas are those of the types its handlers encode and decode.
-//! Begin with [`book`] for how a document is written.
+//! Begin with `book` for how a document is written.
 
 #[cfg(test)]
 pub(crate) mod agreement;

@@ -95,13 +95,13 @@ impl Operation {
     }
 
     /// Reads the state, whatever its method says.
-    pub(crate) const fn as_read(mut self) -> Self {
+    pub(crate) const fn into_read(mut self) -> Self {
         (self.is_change, self.reads_state) = (false, true);
         self
     }
 
     /// Changes something, whatever its method says.
-    pub(crate) const fn as_change(mut self) -> Self {
+    pub(crate) const fn into_change(mut self) -> Self {
         (self.is_change, self.reads_state) = (true, false);
         self
     }

@@ -461,7 +461,7 @@ impl Description {
         let path = "/resources/failures/check";
         let operation = self
             .operation("POST", path, "checkSpares", FAILURES, "Hosts that must not fail")
-            .as_read()
+            .into_read()
             .answers(200, "Hosts for whose proxies there are not enough spares.", &hosts);
         let operation = self.refused(operation, Asked::Other, &[Rejection::NoAvailableResource]);
         self.book.add(operation);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{Visit, identity},
-    broker::{Broker, Call},
+    broker::{Actor, Broker, Call},
     client::proxy::ProxyClient,
     domain::{
         self,
@@ -147,7 +147,7 @@ fn lease_ms() -> u64 {
 /// Gives the scale lease back when dropped, unless it is known to be gone.
 struct Lease {
     broker: Broker,
-    actor: String,
+    actor: Actor,
     run: Option<[u8; 16]>,
 }
 
@@ -168,13 +168,13 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let (Some(run), Ok(runtime)) = (self.run, tokio::runtime::Handle::try_current()) {
-            let actor = std::mem::take(&mut self.actor);
+            let actor = self.actor.clone();
             runtime.spawn(release(self.broker.clone(), actor, run));
         }
     }
 }
 
-async fn release(broker: Broker, actor: String, run: [u8; 16]) {
+async fn release(broker: Broker, actor: Actor, run: [u8; 16]) {
     let call = Call { request_id: None, actor, deadline: Instant::now() + RENEW_PAUSE };
     let command = domain::Command::Undermoon(Command {
         profile: Profile::Program,

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    broker::{Broker, Call, ProposeError, ReadMode},
+    broker::{Actor, Broker, Call, ProposeError, ReadMode},
     client::{runtime::Runtime, service_probe::ServiceProbe},
     domain::{
         self,
@@ -100,7 +100,7 @@ impl Office for Leader {
         Box::pin(async {
             let call = Call {
                 request_id: None,
-                actor: "pool-control".to_owned(),
+                actor: Actor::Own("pool-control"),
                 deadline: Instant::now() + PROPOSE_TIME,
             };
             let command = domain::Command::Cello(command);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    broker::{Broker, Call, ProposeError, ReadMode},
+    broker::{Actor, Broker, Call, ProposeError, ReadMode},
     domain::{
         self,
         kvrocks::{
@@ -90,7 +90,7 @@ impl Desk {
     pub(super) async fn propose(&self, command: Command) -> Result<Reply, Declined> {
         let call = Call {
             request_id: None,
-            actor: "kvrocks-control".to_owned(),
+            actor: Actor::Own("kvrocks-control"),
             deadline: Instant::now() + PROPOSE_TIME,
         };
         let command = domain::Command::Kvrocks(command);

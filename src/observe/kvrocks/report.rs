@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::sight::Sights;
 use crate::{
-    broker::{Broker, Call},
+    broker::{Actor, Broker, Call},
     domain::{
         self,
         kvrocks::{Command, command::DownNode, model::Observer, query, settings::Settings},
@@ -48,7 +48,7 @@ impl Reporter {
         }
         let call = Call {
             request_id: None,
-            actor: "observer".to_owned(),
+            actor: Actor::Own("observer"),
             deadline: Instant::now() + TIMEOUT,
         };
         let command = Command::ReportHealth {
