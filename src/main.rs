@@ -2,7 +2,11 @@
 
 use std::{error::Error, process::ExitCode};
 
+use mimalloc::MiMalloc;
 use quorate::cli;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

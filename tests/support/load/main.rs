@@ -20,6 +20,11 @@ mod sync;
 use std::error::Error;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+// As the program that is measured beside the bare handler.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Whatever went wrong, for a person.
 type Failure = Box<dyn Error + Send + Sync>;
