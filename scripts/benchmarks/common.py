@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -113,7 +114,7 @@ def conditions(quorate):
         "machine": os.uname().machine,
         "kernel": os.uname().release,
         "load_average": LOAD_BEFORE,
-        "command": "scripts/" + " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": "scripts/" + shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "revision": revision(),
     }
@@ -131,6 +132,10 @@ def file_system():
 
 
 def revision():
+    """Of the programs: those that are named may be of another commit than this file."""
+    named = os.environ.get("QUORATE_REVISION")
+    if named:
+        return named
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 

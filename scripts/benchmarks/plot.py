@@ -78,7 +78,7 @@ def scale(figures, axes):
     disk = [row["log"]["most_bytes"] / 1e6 for row in sizes]
     axes[1].plot(factors, memory, "o-", label="memory of a replica, MiB")
     axes[1].plot(factors, disk, "o-", label="data directory at most, MB")
-    axes[1].plot(factors, [max(row["restart_s"]) * 1e3 for row in sizes], "o-", label="restart, ms")
+    axes[1].plot(factors, [max(one["s"] for one in row["restarts"]) * 1e3 for row in sizes], "o-", label="restart, ms")
     axes[1].set(xscale="log", yscale="log", xlabel="size of the state")
     axes[1].legend()
 

@@ -1,16 +1,14 @@
 """How long a replica takes from its start until it is ready, with much behind it."""
 
-import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 
 from .common import asked, built_replica, call, conditions, resident_mib, start_replicas, wait
 from .load import generator, leader_first
-from .scale import bytes_below, restart
-from .scale_state import ATTEMPTS, gauge, play, proxy, request
+from .scale import bytes_below, middle, restart
+from .scale_state import ATTEMPTS, gauge, play, proxy, request, told
 
 # A snapshot is taken when it is asked for, and at no other time.
 NEVER = ["--snapshot-entries-max", "1000000000", "--snapshot-log-bytes-max", "1000000000000"]
@@ -37,7 +35,7 @@ def recovery(options, work, processes):
                 process.wait()
     under = conditions(quorate)
     under.update(replicas=options.replicas, restarts=options.restarts)
-    under["note"] = "kill -9 of a follower; from its start until /readyz answers 200"
+    under["note"] = "kill -9 of one replica; from its start until /readyz answers 200"
     return {"what": "recovery", "conditions": under, "rows": rows}
 
 
@@ -60,14 +58,15 @@ def measure(options, quorate, load, work, started, case):
         "behind": what,
         **behind,
         "data_bytes": bytes_below(work / str(number + 1)),
-        "ready_s": sorted(took),
-        "median_s": statistics.median(took),
+        "ready_s": sorted(one["s"] for one in took),
+        "median_s": middle(took),
+        "processor_s": middle(took, "processor_s"),
         "resident_mib": resident_mib(started[number].pid),
     }
 
 
 def index(url):
-    return json.loads(asked(f"{url}/quorate/v1/status"))["applied_index"]
+    return told(f"{url}/quorate/v1/status")["applied_index"]
 
 
 def entries(options, load, work, targets):
@@ -114,7 +113,8 @@ def show_recovery(figures):
         else:
             behind = f"a snapshot of {row['snapshot_bytes'] / 1e6:.0f} MB, {row['proxies']} proxies"
         print(
-            f"{behind}: ready after {row['median_s']} s (all: {row['ready_s']}); "
+            f"{behind}: ready after {row['median_s']} s, of "
+            f"which {row['processor_s']} s processor time (all: {row['ready_s']}); "
             f"{row['data_bytes'] / 1e6:.0f} MB on disk, MiB resident {row['resident_mib']}",
             file=out,
         )

@@ -1,6 +1,5 @@
 """What grows with the state, and how: the same measured at 1x, 10x and 100x."""
 
-import json
 import os
 import pathlib
 import signal
@@ -13,7 +12,7 @@ import urllib.request
 from .common import asked, built_replica, call, conditions, processor_s, resident_mib, start_replicas, wait
 from .load import drive, generator, leader_first
 from .scale_kinds import COSTS, commands, last_commands, queries
-from .scale_state import build, gauge, play, sizes
+from .scale_state import build, gauge, play, sizes, told
 
 READY_POLL_S = 0.005
 # Reports of failures of proxies that are there at every size.
@@ -66,17 +65,17 @@ def measure(options, quorate, load, work, started, factor):
         "snapshot": written | beside_snapshots(options, load, targets, urls),
         "log": log_growth(options, load, targets, work),
         "resident_mib": [resident_mib(process.pid) for process, _ in replicas],
-        "restart_s": restarts(replicas, work, started, targets),
+        "restarts": restarts(replicas, work, started, targets),
     }
 
 
 def figures_of(row):
-    keep = {key: row[key] for key in ("min", "p50", "p99", "max", "done")}
+    keep = {key: row[key] for key in ("min", "p50", "p99", "max", "done", "failed")}
     return keep | {"bytes": round(row["bytes_per_s"] / row["per_s"]) if row["done"] else 0}
 
 
 def index(url):
-    return json.loads(asked(f"{url}/quorate/v1/status"))["applied_index"]
+    return told(f"{url}/quorate/v1/status")["applied_index"]
 
 
 def idling(replicas, seconds=10):
@@ -105,8 +104,11 @@ def beside_snapshots(options, load, targets, urls):
     def take(url):
         while not done.is_set():
             request = urllib.request.Request(f"{url}/quorate/v1/snapshot", b"{}", method="POST")
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                taken.append(answer.status)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    taken.append(answer.status)
+            except OSError as error:
+                print(f"bench: a snapshot at {url}: {error}", file=sys.stderr)
             done.wait(SNAPSHOT_PAUSE_S)
 
     threads = [threading.Thread(target=take, args=(url,)) for url in urls]
@@ -160,7 +162,8 @@ def bytes_below(path):
 
 
 def restarts(replicas, work, started, targets, times=3):
-    """Seconds from the start of a follower that was killed until it is ready."""
+    """Seconds from the start of a follower that was killed until it is ready; and what processor
+    time it took, which tells more of a machine that has other things to do."""
     number = next(n for n, (_, url) in enumerate(replicas) if url.endswith(targets[1]))
     took = []
     for _ in range(times):
@@ -180,7 +183,12 @@ def restart(command, number, work, started, url):
         if time.monotonic() > deadline:
             raise SystemExit("bench: a restarted replica is not ready within five minutes")
         time.sleep(READY_POLL_S)
-    return round(time.monotonic() - begun, 2)
+    took = time.monotonic() - begun
+    return {"s": round(took, 2), "processor_s": processor_s(started[number].pid)}
+
+
+def middle(restarts, key="s"):
+    return sorted(one[key] for one in restarts)[len(restarts) // 2]
 
 
 def is_ready(url):
@@ -215,7 +223,7 @@ def show_scale(figures):
         print(
             f"\n{row['factor']}x: snapshot of {(shot['bytes'] or 0) / 1e6:.1f} MB in {shot['s']} s; "
             f"write p99 {alone} us alone, {during} us beside {shot['taken']} snapshots "
-            f"({during / alone:.2f}); restart {row['restart_s']} s; MiB resident now/most {memory}; "
+            f"({during / alone:.2f}); restart {middle(row['restarts'])} s; MiB resident now/most {memory}; "
             f"idle per cent {idle}; data directory {log['idle_bytes'] / 1e6:.0f} MB idle, at most "
             f"{log['most_bytes'] / 1e6:.0f} MB while {log['writes']} writes came",
             file=out,

@@ -1,9 +1,6 @@
 """What is measured at each size: commands, queries of one object, lists; and what each costs."""
 
-import json
-
-from .common import asked
-from .scale_state import kvrocks_address, proxy, request
+from .scale_state import kvrocks_address, proxy, request, told
 
 # What the work of one request grows with. n: objects of that kind; m: those of the object itself.
 COSTS = {
@@ -109,14 +106,14 @@ def last_commands(url):
 
 
 def member(url, cluster):
-    answer = json.loads(asked(f"{url}/api/v3/clusters/meta/{cluster}"))
+    answer = told(f"{url}/api/v3/clusters/meta/{cluster}")
     return answer["cluster"]["nodes"][0]["proxy_address"]
 
 
 def commits(url, clusters):
     kind = "undermoon: commit a migration"
     for name in clusters:
-        answer = json.loads(asked(f"{url}/api/v3/clusters/meta/{name}"))
+        answer = told(f"{url}/api/v3/clusters/meta/{name}")
         for node in answer["cluster"]["nodes"]:
             for slots in node["slots"]:
                 if "Migrating" in slots["tag"]:
@@ -145,7 +142,7 @@ def kvrocks_commands(url):
     yield add
     kind, remove = "kvrocks: remove a node", []
     for number in range(COUNT):
-        shard = json.loads(asked(f"{url}{base}/s{number}/shards/0"))["data"]["shard"]
+        shard = told(f"{url}{base}/s{number}/shards/0")["data"]["shard"]
         node = shard["nodes"][-1]["id"]
         remove.append(request(kind, "DELETE", f"{base}/s{number}/shards/0/nodes/{node}"))
     yield remove
@@ -154,8 +151,8 @@ def kvrocks_commands(url):
     yield [request(kind, "POST", path, body) for path in paths]
     kind, cancel = "kvrocks: cancel a migration", []
     for path in paths:
-        job = json.loads(asked(f"{url}{path}"))["data"]["migrations"][0]["id"]
-        cancel.append(request(kind, "DELETE", f"{path}/{job}"))
+        jobs = told(f"{url}{path}")["data"]["migrations"][:1]
+        cancel += [request(kind, "DELETE", f"{path}/{job['id']}") for job in jobs]
     yield cancel
     kind = "kvrocks: delete a cluster"
     yield [request(kind, "DELETE", f"{base}/s{number}") for number in range(COUNT)]
@@ -174,8 +171,8 @@ def queries(url, factor):
     """Requests that change nothing, each again and again."""
     last = max(0, 500 * factor - 100)
     free = "/api/v3/proxies/meta/m59:6003"
-    pool = json.loads(asked(f"{url}/v2/clusters"))["data"][-1]["id"]
-    host = json.loads(asked(f"{url}/quorate/v1/pool/hosts"))["data"][0]["id"]
+    pool = told(f"{url}/v2/clusters")["data"][-1]["id"]
+    host = told(f"{url}/quorate/v1/pool/hosts")["data"][0]["id"]
     meta, kvrocks = "/api/v3/proxies/meta", "/api/v1/namespaces/bench/clusters"
     one = {
         "undermoon: epoch": "/api/v3/epoch",

@@ -1,5 +1,7 @@
 """Figures as tables of docs/performance.md."""
 
+from .scale import middle
+
 
 def table(heads, rows):
     yield "| " + " | ".join(heads) + " |"
@@ -69,10 +71,16 @@ def scale(figures):
     rows = []
     for kind in sizes[0]["requests_us"]:
         found = [row["requests_us"][kind] for row in sizes]
-        cells = [ms(one[share]) for one in found for share in ("p50", "p99")]
+        cells = [cell for one in found for cell in answered(one)]
         size = " / ".join(str(one["bytes"]) for one in found)
         rows.append([kind, figures["costs"].get(kind, ""), *cells, size])
     yield from table(["one client, ms", "grows with", *heads, "answer, bytes"], rows)
+
+
+def answered(one):
+    if one["failed"]:
+        return [f"{one['failed']} of {one['failed'] + one['done']} failed", ms(one["p99"])]
+    return [ms(one["p50"]), ms(one["p99"])]
 
 
 def of_sizes(sizes):
@@ -92,7 +100,8 @@ def of_sizes(sizes):
         ["snapshot, MB", *(f"{row['snapshot']['bytes'] / 1e6:.1f}" for row in sizes)],
         ["snapshot, s", *(row["snapshot"]["s"] for row in sizes)],
         ["write p99 alone / beside snapshots", *(ratio(row) for row in sizes)],
-        ["restart to ready, s", *(sorted(row["restart_s"])[1] for row in sizes)],
+        ["restart to ready, s", *(middle(row["restarts"]) for row in sizes)],
+        ["of which processor time, s", *(middle(row["restarts"], "processor_s") for row in sizes)],
         ["memory of replicas, MiB", *(memory(row, "now") for row in sizes)],
         ["the same at most", *(memory(row, "most") for row in sizes)],
         ["processor, idle, %", *(listed(row["idle"]["processor_percent"]) for row in sizes)],
@@ -122,9 +131,9 @@ def recovery(figures):
             behind = f"{row['entries']} log entries behind the snapshot"
         else:
             behind = f"a snapshot of {row['snapshot_bytes'] / 1e6:.0f} MB ({row['proxies']} proxies)"
-        times = [row["median_s"], row["ready_s"][-1]]
+        times = [row["median_s"], row["ready_s"][-1], row["processor_s"]]
         rows.append([behind, *times, f"{row['data_bytes'] / 1e6:.0f}", row["resident_mib"]["most"]])
-    heads = ["start with", "ready after s (median)", "at most", "MB on disk", "MiB resident at most"]
+    heads = ["start with", "ready after s (median)", "at most", "processor s", "MB on disk", "MiB resident at most"]
     return table(heads, rows)
 
 
