@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::ReplicaId;
+use crate::{MemberError, ReplicaId};
 
 /// Why a proposal was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,14 @@ pub enum TransferError {
     /// There is nobody to hand over to.
     #[error("no other voter is in contact with this replica")]
     NoVoter,
+    /// The leader was asked, and did not hand over, or did not say so.
+    #[error("the leader, replica {leader}, was asked: {source}")]
+    Leader {
+        /// Who was asked.
+        leader: ReplicaId,
+        /// What came of it.
+        source: MemberError,
+    },
     /// No other replica took over in time; this one may lead again.
     #[error("no other replica took over in time")]
     Timeout,

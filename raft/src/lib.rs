@@ -47,7 +47,7 @@ pub use members::{
 pub use node::{Applied, ArchiveStream, Digest, Leadership, Node, View};
 pub use read::ReadMode;
 pub use replicated::{AppliedEvents, Replicated as Published};
-pub use status::{Role, Status};
+pub use status::{LeaderChange, Role, Status};
 pub use storage::{
     history::{Compacted, EventPage},
     log::{EntryKind, RawEntry},

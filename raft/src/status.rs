@@ -21,6 +21,17 @@ pub enum Role {
     Shutdown,
 }
 
+/// A change of the leader, as one replica saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderChange {
+    /// When, by the clock of the replica that saw it, milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The term.
+    pub term: u64,
+    /// Who leads from then on; `None` if nobody is known to.
+    pub leader: Option<ReplicaId>,
+}
+
 /// A replica's view of itself and of its peers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {

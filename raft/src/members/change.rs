@@ -19,7 +19,7 @@ use super::{
     rules::{self, Scene, Step},
 };
 use crate::{
-    Machine, ReplicaId,
+    Machine, ReplicaId, TransferError,
     metrics::MEMBER_CHANGES_TOTAL,
     node::{
         core::Core,
@@ -113,6 +113,30 @@ impl<M: Machine> Core<M> {
         Err(doubt.unwrap_or(last))
     }
 
+    /// Has leadership handed over, wherever the leader is. It is asked once: after a change of the
+    /// leader, the next one would be asked to give up what it has just got.
+    pub(crate) async fn transfer_leadership(
+        self: &Arc<Self>,
+        to: Option<ReplicaId>,
+        deadline: Instant,
+    ) -> Result<ReplicaId, TransferError> {
+        let seen = self.leadership();
+        let leader = match seen.leader {
+            Some(leader) if !seen.is_leader_here => leader,
+            _ => return self.hand_over(to, deadline).await,
+        };
+        match self.ask_once(leader, &Ask::HandOver(to), deadline).await {
+            Attempt::Done(Reply::Changed(changed)) => Ok(changed.id),
+            Attempt::Done(Reply::Failed(source)) | Attempt::Again(source) => {
+                Err(TransferError::Leader { leader, source })
+            }
+            Attempt::Done(other) => {
+                let source = MemberError::Unknown(format!("the answer was {other:?}"));
+                Err(TransferError::Leader { leader, source })
+            }
+        }
+    }
+
     async fn ask_once(
         self: &Arc<Self>,
         leader: ReplicaId,
@@ -174,6 +198,13 @@ impl<M: Machine> Core<M> {
             Ask::List => Attempt::Done(Reply::Members(self.own_members())),
             Ask::Standing => Attempt::Done(Reply::Standing(Standing::Unknown)),
             Ask::About => Attempt::Done(Reply::About(self.about())),
+            Ask::HandOver(to) => {
+                let deadline = Instant::now() + HAND_OVER_PATIENCE;
+                Attempt::Done(match self.hand_over(*to, deadline).await {
+                    Ok(id) => Reply::Changed(MemberChanged { id, is_new: true }),
+                    Err(error) => Reply::Failed(MemberError::Refused(error.to_string())),
+                })
+            }
             Ask::Raise(wish) => match self.raise_level(wish).await {
                 Ok(raised) => Attempt::Done(Reply::Raised(raised)),
                 Err(error) if error.is_passing() => Attempt::Again(error),

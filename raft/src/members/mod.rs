@@ -327,6 +327,8 @@ pub(crate) enum Ask {
     About,
     /// A higher feature level.
     Raise(Raise),
+    /// Leadership for another voter, the most advanced one if `None`.
+    HandOver(Option<ReplicaId>),
 }
 
 /// Answer to an [`Ask`].

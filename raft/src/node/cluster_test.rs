@@ -261,9 +261,9 @@ async fn leadership_is_handed_to_the_wanted_replica() {
     let leader = cluster.leader().await;
     let to = cluster.follower().await;
     put(cluster.node(to), "a", 1).await.unwrap();
-    let refused = cluster.node(to).transfer_leadership(None, PATIENCE).await.unwrap_err();
+    let refused = cluster.node(to).transfer_leadership(Some(9), PATIENCE).await.unwrap_err();
     assert!(
-        matches!(refused, TransferError::NotLeader { leader: Some(known) } if known == leader),
+        matches!(&refused, TransferError::Leader { leader: known, .. } if *known == leader),
         "{refused}"
     );
     let refused = cluster.node(leader).transfer_leadership(Some(9), PATIENCE).await.unwrap_err();
@@ -272,6 +272,14 @@ async fn leadership_is_handed_to_the_wanted_replica() {
     assert_eq!(next, to);
     assert_eq!(cluster.leader().await, to);
     put(cluster.node(leader), "a", 2).await.unwrap();
+    // A replica that does not lead has the leader do it.
+    let back = cluster.node(leader).transfer_leadership(Some(leader), PATIENCE).await.unwrap();
+    assert_eq!(back, leader);
+    assert_eq!(cluster.leader().await, leader);
+    let seen = cluster.node(to).leader_changes();
+    let led: Vec<_> = seen.iter().filter_map(|change| change.leader).collect();
+    assert!(led.ends_with(&[leader, to, leader]), "{seen:?}");
+    assert!(seen.is_sorted_by_key(|change| change.term), "{seen:?}");
     cluster.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! What the parts of a node share.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -24,7 +24,7 @@ use super::{
     stall::Burden,
 };
 use crate::{
-    Config, Machine, ReplicaId,
+    Config, LeaderChange, Machine, ReplicaId,
     agreement::Standing,
     members::level::Report,
     metrics::LEADER_CHANGES_TOTAL,
@@ -32,6 +32,9 @@ use crate::{
     transport::{Credentials, Name, Peers, Target},
     types::{Peer, StoredMembership, TypeConfig},
 };
+
+/// Changes of the leader that are remembered.
+const LEADER_CHANGES_MAX: usize = 64;
 
 /// The consensus core of one replica.
 pub(crate) type Handle<M> = Raft<TypeConfig, MachineStore<M>>;
@@ -68,6 +71,8 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) tasks: TaskTracker,
     /// One change of the membership at a time.
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+    /// The last changes of the leader, oldest first.
+    pub(crate) leader_changes: Mutex<VecDeque<LeaderChange>>,
     /// Since when this replica leads.
     pub(crate) leading_since: Mutex<Option<Instant>>,
     pub(crate) targets: Mutex<HashMap<ReplicaId, (Peer, Target)>>,
@@ -221,6 +226,7 @@ impl<M: Machine> Core<M> {
             }
             if is_new && (leadership.leader, leadership.term) != (present.leader, present.term) {
                 counter!(LEADER_CHANGES_TOTAL).increment(1);
+                self.remember(leadership);
                 tracing::info!(
                     replica = self.here(),
                     term = leadership.term,
@@ -231,6 +237,15 @@ impl<M: Machine> Core<M> {
             *present = leadership;
             is_new
         });
+    }
+
+    fn remember(&self, Leadership { term, leader, .. }: Leadership) {
+        let time_ms = (self.config.wall_clock_ms)();
+        let mut changes = self.leader_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() == LEADER_CHANGES_MAX {
+            changes.pop_front();
+        }
+        changes.push_back(LeaderChange { time_ms, term, leader });
     }
 
     fn ended(&self, reason: &str) {

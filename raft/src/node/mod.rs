@@ -31,7 +31,13 @@ mod status;
 mod stop;
 mod tell;
 
-use std::{fmt, io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    ops::Deref,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,9 +49,9 @@ use tokio::{
 pub use self::archive::ArchiveStream;
 use self::core::Core;
 use crate::{
-    AppliedEvents, Compacted, EventPage, LevelRaised, Machine, MemberChange, MemberChanged,
-    MemberError, Members, Proposal, ProposeError, Published, RawEntry, ReadError, ReadMode,
-    ReplicaId, Requester, Status, TransferError, rt,
+    AppliedEvents, Compacted, EventPage, LeaderChange, LevelRaised, Machine, MemberChange,
+    MemberChanged, MemberError, Members, Proposal, ProposeError, Published, RawEntry, ReadError,
+    ReadMode, ReplicaId, Requester, Status, TransferError, rt,
     storage::{identity::hex, state_digest},
 };
 
@@ -222,6 +228,13 @@ impl<M: Machine> Node<M> {
         self.core.status()
     }
 
+    /// The last changes of the leader that this replica saw since it started, oldest first.
+    #[must_use]
+    pub fn leader_changes(&self) -> Vec<LeaderChange> {
+        let changes = self.core.leader_changes.lock();
+        changes.unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
     /// Fingerprint of the published state; computed on a thread for such work.
     ///
     /// # Errors
@@ -238,8 +251,8 @@ impl<M: Machine> Node<M> {
         digest.await?
     }
 
-    /// Hands leadership to another voter, or to the most advanced one, and waits until another
-    /// replica leads; returns which.
+    /// Has leadership handed to another voter, or to the most advanced one, on whichever replica
+    /// this is; returns who leads then.
     ///
     /// # Errors
     /// [`TransferError`].
@@ -248,7 +261,7 @@ impl<M: Machine> Node<M> {
         to: Option<ReplicaId>,
         timeout: Duration,
     ) -> Result<ReplicaId, TransferError> {
-        self.core.hand_over(to, Instant::now() + timeout).await
+        self.core.transfer_leadership(to, Instant::now() + timeout).await
     }
 
     /// The members as the leader sees them; as this replica does, if no leader answers in time.

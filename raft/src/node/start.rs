@@ -190,6 +190,7 @@ async fn build<M: Machine>(
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         changing: Arc::default(),
+        leader_changes: Mutex::default(),
         leading_since: Mutex::new(None),
         targets: Mutex::new(HashMap::new()),
         reports: Mutex::default(),
