@@ -21,8 +21,9 @@ use tokio::{
 pub use self::{actor::Actor, founding::Foundation};
 use self::{
     engine::{
-        ArchiveStream, Compacted, Digest, Leadership, LevelRaised, MemberChange, MemberChanged,
-        MemberError, Members, RawEntry, ReplicaId, StartError, Status, TransferError,
+        ArchiveStream, Compacted, Digest, LeaderChange, Leadership, LevelRaised, MemberChange,
+        MemberChanged, MemberError, Members, RawEntry, ReplicaId, StartError, Status,
+        TransferError,
     },
     founding::Progress,
 };
@@ -317,7 +318,14 @@ impl Broker {
         self.node.log_entries(from, to, limit).await
     }
 
-    /// Hands leadership to another replica; the most advanced one if `to` is `None`.
+    /// The last changes of the leader that this replica saw since it started, oldest first.
+    #[must_use]
+    pub fn leader_changes(&self) -> Vec<LeaderChange> {
+        self.node.leader_changes()
+    }
+
+    /// Has leadership handed to another replica, wherever the leader is; to the most advanced one if
+    /// `to` is `None`.
     ///
     /// # Errors
     /// [`TransferError`].

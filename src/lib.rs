@@ -10,6 +10,7 @@
 //! - [`gateway`]: forwards a client's requests to whichever replica serves.
 //! - [`seal`]: seals secrets before they are proposed, opens them where they are needed.
 //! - [`server`]: client ports and their connections.
+//! - [`ui`]: the files of the web console.
 //! - [`tls`]: certificates of the client ports and between replicas.
 //! - [`cli`]: one file a noun.
 //! - [`config`]: file, environment and flags; [`clock`]: time and randomness; [`telemetry`]: logs
@@ -34,3 +35,4 @@ pub mod seal;
 pub mod server;
 pub mod telemetry;
 pub mod tls;
+pub mod ui;

@@ -65,7 +65,7 @@ pub(crate) fn packed_json(bytes: Bytes, is_gzip: bool) -> Response<Body> {
 }
 
 /// Writing to memory does not fail; if it ever does, the plain bytes are as good an answer.
-fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok()

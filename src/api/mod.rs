@@ -3,19 +3,21 @@
 //! One folder a family. What all families share lies in the files beside them: how current an
 //! answer is ([`consistency`]), which wish it stands for ([`identity`]), its bounds ([`limit`]),
 //! whose promises it keeps ([`profile`]), who may ask ([`auth`]), how often ([`share`]), and its
-//! encoding. A new family is one more folder, one
+//! encoding; also the web console, and the refusal of what foreign pages send. A new family is one more folder, one
 //! field of [`Settings`] and one line in [`router`].
 
 pub mod admin;
 pub mod auth;
 pub mod cello;
 pub mod consistency;
+mod console;
 mod encoding;
 pub mod identity;
 pub mod kvrocks;
 pub mod limit;
 mod measure;
 pub mod openapi;
+mod origin;
 pub mod profile;
 pub mod share;
 pub mod undermoon;
@@ -122,6 +124,8 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
         .merge(cello::router(Arc::clone(&edge)))
         .merge(admin::router(Arc::clone(&edge)))
         .merge(openapi::router())
+        .merge(console::router())
+        .layer(middleware::from_fn(origin::guard))
         .layer(middleware::from_fn_with_state(edge, stamp))
 }
 

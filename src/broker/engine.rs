@@ -2,9 +2,9 @@
 
 pub use quorate_raft::{
     Agreement, ArchiveStream, Compacted, Config, Digest, EntryKind, JoinConfig, LIBRARY_LOG_FILTER,
-    Leadership, LevelConfig, LevelRaised, Member, MemberChange, MemberChanged, MemberError,
-    Members, PeerConfig, PeerTls, Quarantine, RawEntry, ReplicaId, Role, StartError, Status,
-    Timers, TransferError,
+    LeaderChange, Leadership, LevelConfig, LevelRaised, Member, MemberChange, MemberChanged,
+    MemberError, Members, PeerConfig, PeerTls, Quarantine, RawEntry, ReplicaId, Role, StartError,
+    Status, Timers, TransferError,
     config::{SnapshotPolicy, WindowLimits},
     members::{Health, MemberRole, Successor},
     metric_table,

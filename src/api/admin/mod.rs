@@ -9,7 +9,7 @@
 //! - `GET`, `POST /quorate/v1/members`, and below them `DELETE`, `PATCH /{id}`, `POST
 //!   /{id}/promote`, `/{id}/replace`: the members of the cluster.
 //! - `GET`, `POST /quorate/v1/feature-level`: which meanings the log uses, and letting more in.
-//! - `POST /quorate/v1/leader/transfer`, `/snapshot`.
+//! - `POST /quorate/v1/leader/transfer`, `/snapshot`; `GET /quorate/v1/leaders`: who led lately.
 //! - `GET`, `POST /quorate/v1/tokens`, `DELETE /quorate/v1/tokens/{id}`: who may do what.
 //! - `GET /quorate/v1/secrets`, `POST /quorate/v1/secrets/rotate`: how secrets are kept; seals them
 //!   with the first key.
@@ -89,6 +89,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/quorate/v1/log", get(routes::log))
         .route("/quorate/v1/events", get(events::events))
         .route("/quorate/v1/undermoon/settings", get(routes::settings).put(routes::change_settings))
+        .route("/quorate/v1/leaders", get(routes::leaders))
         .route("/quorate/v1/leader/transfer", post(routes::transfer_leader))
         .route("/quorate/v1/members", get(members::list).post(members::add))
         .route("/quorate/v1/members/{id}", delete(members::remove).patch(members::update))

@@ -114,8 +114,17 @@ pub(super) async fn change_settings(
     Ok(response)
 }
 
-/// `POST /quorate/v1/leader/transfer` with `{"to": id}` or nothing: answers `{"leader": id}`.
-/// Only the leader can hand over.
+/// `GET /quorate/v1/leaders`: `{"changes":[{"time_ms","term","leader"}]}`, the last changes of the
+/// leader that this replica saw since it started, oldest first; `leader` is null where none was
+/// known.
+pub(super) async fn leaders(State(edge): State<Arc<Edge>>, request: Request) -> Answer<Value> {
+    let (head, _) = request.into_parts();
+    let _visit = admit(&edge, &head)?;
+    Ok(Json(json!({ "changes": edge.broker.leader_changes() })))
+}
+
+/// `POST /quorate/v1/leader/transfer` with `{"to": id}` or nothing: answers `{"leader": id}`. Any
+/// replica takes it, and has the leader hand over.
 pub(super) async fn transfer_leader(
     State(edge): State<Arc<Edge>>,
     request: Request,
