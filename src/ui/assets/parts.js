@@ -115,7 +115,7 @@ export function meter(value, max, name) {
       "svg",
       { viewBox: "0 0 100 8", preserveAspectRatio: "none", role: "img", "aria-label": `${name}: ${value} of ${max}` },
       s("rect", { class: "track", width: 100, height: 8, rx: 2 }),
-      s("rect", { class: width >= 100 ? "bar full" : "bar", width, height: 8, rx: 2 }),
+      s("rect", { class: "bar", width, height: 8, rx: 2 }),
     ),
     h("span", { class: "number" }, `${count(value)} / ${count(max)}`),
   );

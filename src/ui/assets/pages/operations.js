@@ -71,7 +71,7 @@ function leadership() {
   return panel(
     { id: "leadership", title: "Leadership", subjects: [status, members], actions: [button("Transfer", () => transfer(), { label: "Transfer leadership" })] },
     figures(figure("Leader", leader === null ? "none" : `replica ${leader}`), figure("Term", count(value?.term)), figure("Quorum", `${members.value?.quorum} of ${voters().length}`)),
-    h("p", { class: "quiet" }, "Writes wait while leadership changes hands, as a rule for less than a tenth of a second."),
+    h("p", { class: "quiet" }, "Writes wait while leadership changes hands."),
   );
 }
 

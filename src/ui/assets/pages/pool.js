@@ -22,9 +22,9 @@ export function view() {
   return [
     pageHead("Pool", null, age([hosts, pooled]), button("Add host", addHost), button("Apply", apply, { kind: "primary", label: "Apply for a cluster" })),
     summary(),
-    h("div", { class: "grid", key: "grid" }, hostPanel(), taskPanel()),
+    hostPanel(),
     clusterPanel(),
-    templatePanel(),
+    h("div", { class: "grid", key: "grid" }, templatePanel(), taskPanel()),
   ];
 }
 
