@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 /// A change of the leader, as one replica saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaderChange {
     /// When, by the clock of the replica that saw it, milliseconds since the Unix epoch.
     pub time_ms: u64,

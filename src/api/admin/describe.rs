@@ -13,8 +13,8 @@ use super::{
     secrets::RoundAnswer,
     tokens::{NewToken, Revoked, TokenBody, TokensAnswer},
     wire::{
-        LeaderAnswer, LogAnswer, SettingsAnswer, SettingsBody, SnapshotAnswer, StatusAnswer,
-        TransferBody,
+        LeaderAnswer, LeadersAnswer, LogAnswer, SettingsAnswer, SettingsBody, SnapshotAnswer,
+        StatusAnswer, TransferBody,
     },
 };
 use crate::{
@@ -253,11 +253,16 @@ impl Description {
                 .example(&json!({ "failure_ttl": 60 }))
                 .answers(200, "All settings.", &settings);
         self.add(operation);
+        let leaders = self.json::<LeadersAnswer>();
+        let operation = get("/quorate/v1/leaders", "listLeaders", CLUSTER, "Who led lately")
+            .of_this_replica()
+            .answers(200, "What this replica saw since it started.", &leaders);
+        self.add(operation);
         let leader = self.json::<LeaderAnswer>();
         let body = Content::Json(self.book.body::<TransferBody>());
         let path = "/quorate/v1/leader/transfer";
         let operation = post(path, "transferLeadership", CLUSTER, "Hand leadership over")
-            .says("Only the leader can.")
+            .says("Any replica has the leader do it.")
             .may_take(&body)
             .answers(200, "Who leads now.", &leader);
         self.add(operation);

@@ -15,8 +15,8 @@ use super::{
     Edge, FAMILY, LOG_ENTRIES_MAX, TRANSFER_TIMEOUT,
     error::Failure,
     wire::{
-        EntryAnswer, LeaderAnswer, LogAnswer, LogQuery, SettingsAnswer, SettingsBody,
-        SnapshotAnswer, StatusAnswer, TransferBody,
+        EntryAnswer, LeaderAnswer, LeadersAnswer, LogAnswer, LogQuery, SettingsAnswer,
+        SettingsBody, SnapshotAnswer, StatusAnswer, TransferBody,
     },
 };
 use crate::{
@@ -117,10 +117,13 @@ pub(super) async fn change_settings(
 /// `GET /quorate/v1/leaders`: `{"changes":[{"time_ms","term","leader"}]}`, the last changes of the
 /// leader that this replica saw since it started, oldest first; `leader` is null where none was
 /// known.
-pub(super) async fn leaders(State(edge): State<Arc<Edge>>, request: Request) -> Answer<Value> {
+pub(super) async fn leaders(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+) -> Answer<LeadersAnswer> {
     let (head, _) = request.into_parts();
     let _visit = admit(&edge, &head)?;
-    Ok(Json(json!({ "changes": edge.broker.leader_changes() })))
+    Ok(Json(LeadersAnswer { changes: edge.broker.leader_changes() }))
 }
 
 /// `POST /quorate/v1/leader/transfer` with `{"to": id}` or nothing: answers `{"leader": id}`. Any

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    broker::engine::{EntryKind, RawEntry, Status},
+    broker::engine::{EntryKind, LeaderChange, RawEntry, Status},
     domain::{
         State,
         undermoon::{
@@ -52,6 +52,13 @@ pub(super) struct LogAnswer {
 pub(super) struct LeaderAnswer {
     /// Who leads now.
     pub(super) leader: u64,
+}
+
+/// Answer of `GET /quorate/v1/leaders`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LeadersAnswer {
+    /// Oldest first.
+    pub(super) changes: Vec<LeaderChange>,
 }
 
 /// Answer of `POST /quorate/v1/snapshot`.

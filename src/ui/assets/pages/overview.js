@@ -9,6 +9,8 @@ import * as known from "../subjects.js";
 
 /// Two minutes of looks two seconds apart.
 const SAMPLES = 60;
+/// A little less than that, because looks are not quite even.
+const SAMPLE_MS = 1_900;
 const history = new History(SAMPLES);
 const entries = { samples: [], last: null };
 
@@ -33,11 +35,11 @@ function countEntries() {
   const { status } = known;
   if (!status.value || status.readAt === entries.last?.at) return;
   const look = { at: status.readAt, index: status.value.applied_index };
-  if (entries.last && look.at - entries.last.at > 500) {
-    entries.samples.push((1_000 * (look.index - entries.last.index)) / (look.at - entries.last.at));
-    if (entries.samples.length > SAMPLES) entries.samples.shift();
-  }
-  if (!entries.last || look.at - entries.last.at > 500) entries.last = look;
+  const passed = look.at - entries.last?.at;
+  if (passed < SAMPLE_MS) return;
+  if (entries.last) entries.samples.push((1_000 * (look.index - entries.last.index)) / passed);
+  if (entries.samples.length > SAMPLES) entries.samples.shift();
+  entries.last = look;
 }
 
 function summary() {
