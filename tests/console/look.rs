@@ -78,22 +78,7 @@ pub async fn look(mut site: Site) {
         ),
     )
     .await;
-    dialog(&console, "kvrocks", "Fail over shard 0").await;
-    dialog(&console, "undermoon", "Scale").await;
     console.is_content().await;
-}
-
-/// A dialog fits a phone, and is accessible.
-async fn dialog(console: &Console, page: &str, name: &str) {
-    let (label, width, height) = WIDTHS[0];
-    console.resize(width, height).await;
-    console.visit(page).await;
-    console.push("#main", name).await;
-    fits(console, name, label, "dialog").await;
-    console.shoot(&pictures().join(format!("dialog-{page}-{label}.png")), width).await;
-    accessible(console, &axe(), name).await;
-    console.push("dialog", "Cancel").await;
-    console.wait_there("dialog", false).await;
 }
 
 /// Pages at every width: nothing sticks out, what matters is seen, and there is a picture.
