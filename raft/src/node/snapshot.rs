@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::core::Core;
 use crate::{Machine, ReadError};
@@ -72,7 +72,9 @@ impl<M: Machine> Core<M> {
         drop(disk);
         let wanted = self.applied();
         loop {
-            // Asked for again when one that was under way covers less than is wanted.
+            // Asked for again when one that was under way covers less than is wanted. The core does
+            // nothing about a wish while one is under way, and may learn of its end after it was
+            // told here; so it is also asked again without any news.
             self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
             let covered = newest.borrow_and_update().as_ref().map(|log_id| log_id.index());
             if let Some(covered) = covered.filter(|covered| *covered >= wanted) {
@@ -81,6 +83,7 @@ impl<M: Machine> Core<M> {
             tokio::select! {
                 biased;
                 changed = newest.changed() => changed.map_err(|_| stopped())?,
+                () = sleep(CHECK) => {}
                 message = self.fatal.raised() => return Err(io::Error::other(message)),
                 () = self.stop.cancelled() => return Err(stopped()),
             }
