@@ -184,7 +184,7 @@ impl Browser {
             if found.is_object() {
                 // Out from under whatever stays at the edges of the window.
                 let scroll = "arguments[0].scrollIntoView({ block: 'center' })";
-                drop(self.try_run(scroll, &[found.clone()]).await);
+                drop(self.try_run(scroll, std::slice::from_ref(&found)).await);
             }
             let fault = match found[ELEMENT].as_str() {
                 None => "it is not there".to_owned(),
@@ -282,7 +282,7 @@ impl Drop for Browser {
         drop(self.driver.kill());
         drop(self.driver.wait());
         if self.pid > 0 {
-            drop(kill(Pid::from_raw(self.pid), Signal::SIGKILL));
+            let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
         }
     }
 }

@@ -79,6 +79,7 @@ impl Disk {
         let state = state.unwrap_or_else(|| Replicated::new(initial, WindowLimits::default()));
         let state = state.knowing(level_max).map_err(newer)?;
         let fatal = Fatal::new();
+        let committed = checked.committed.as_ref().map_or(0, |committed| committed.index());
         let sink = sink(&checked);
         let log = LogStore::start(checked, sink, fatal.clone(), Some(lock))
             .map_err(doing("starting the writer of", &data_dir.join(DB_DIR)))?;
@@ -86,7 +87,7 @@ impl Disk {
         let snapshots =
             Arc::new(Snapshots::new(data_dir, kept, Arc::new(log.clone()), fatal.clone()));
         let machine = MachineStore::new(state, snapshots.clone(), fatal.clone());
-        let machine = machine.with_standing(standing.clone());
+        let machine = machine.with_standing(standing.clone()).quiet_until(committed);
         let board = machine.board();
         Ok(Opened { identity, is_virgin, log, machine, board, snapshots, fatal, standing })
     }

@@ -128,18 +128,28 @@ pub(crate) struct MachineStore<M: Machine> {
     fatal: Fatal,
     /// Told when the state is replaced; `None` only in tests of the storage.
     standing: Option<Arc<Standing>>,
+    /// Nobody looks at the state before it has caught up with this index, which was committed when
+    /// the replica stopped.
+    quiet_until: u64,
 }
 
 impl<M: Machine> MachineStore<M> {
     /// Goes on from a state: the newest snapshot's, or the first of all.
     pub(crate) fn new(state: Replicated<M>, snapshots: Arc<Snapshots>, fatal: Fatal) -> Self {
         let board = Arc::new(Board::new(state.clone()));
-        Self { state, board, snapshots, fatal, standing: None }
+        Self { state, board, snapshots, fatal, standing: None, quiet_until: 0 }
     }
 
     /// Tells when the state is replaced.
     pub(crate) fn with_standing(self, standing: Arc<Standing>) -> Self {
         Self { standing: Some(standing), ..self }
+    }
+
+    /// Publishes nothing before this index is reached: what is published is shared, and what is
+    /// shared must be copied before it is changed, so that a start with many entries behind its
+    /// snapshot would spend most of its time on states that nobody sees.
+    pub(crate) fn quiet_until(self, index: u64) -> Self {
+        Self { quiet_until: index, ..self }
     }
 
     /// Lets entries leave indexes out; see [`Replicated::accepting_gaps`].
@@ -183,6 +193,10 @@ impl<M: Machine> MachineStore<M> {
         }
         #[allow(clippy::cast_precision_loss)]
         gauge!(WINDOW_REQUESTS).set(self.state.remembered_requests() as f64);
+        if self.state.index() < self.quiet_until && answers.is_empty() {
+            self.board.history.extend(self.state.index(), events);
+            return Ok(());
+        }
         self.board.publish(&self.state, events);
         for (responder, outcome) in answers {
             responder.send(outcome);
