@@ -7,7 +7,6 @@ use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
-use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::ENTRY_BODY_BYTES_MAX;
 use crate::storage::wire::damaged;
@@ -99,7 +98,6 @@ fn begin(bytes: usize) -> BytesMut {
 /// The messages of a body as they arrive.
 pub(crate) struct Frames<S> {
     chunks: S,
-    codec: LengthDelimitedCodec,
     /// What has arrived of messages that are not whole yet.
     buffer: BytesMut,
 }
@@ -111,9 +109,7 @@ where
 {
     /// Reads a body in whatever chunks it comes.
     pub(crate) fn new(chunks: S) -> Self {
-        let mut codec = LengthDelimitedCodec::builder();
-        codec.little_endian().length_field_length(LENGTH_BYTES).max_frame_length(FRAME_BYTES_MAX);
-        Self { chunks, codec: codec.new_codec(), buffer: BytesMut::new() }
+        Self { chunks, buffer: BytesMut::new() }
     }
 
     /// The next message; `None` once the body has ended. Nothing is lost if this is dropped while it
@@ -123,8 +119,8 @@ where
     /// If the body breaks off, or a message is longer than any may be.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            if let Some(message) = self.codec.decode(&mut self.buffer)? {
-                return Ok(Some(message.freeze()));
+            if let Some(message) = self.take()? {
+                return Ok(Some(message));
             }
             match self.chunks.next().await {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
@@ -133,6 +129,20 @@ where
                 None => return Err(damaged("the last message of a stream is cut off")),
             }
         }
+    }
+
+    /// The first message that has arrived, if it is whole.
+    fn take(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length > FRAME_BYTES_MAX {
+            return Err(damaged(format!("a message of {length} bytes in a stream")));
+        }
+        if self.buffer.len() < LENGTH_BYTES + length {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }
 
