@@ -163,6 +163,9 @@ fn anchor(heading: &str) -> String {
 fn links_inside_the_guides_lead_somewhere() {
     for name in fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name()) {
         let name = name.to_str().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
         let text = read(&format!("docs/{name}"));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let Some((file, wanted)) = link.split_once('#') else { continue };
