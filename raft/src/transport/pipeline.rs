@@ -1,4 +1,4 @@
-//! Appends to one follower without waiting for the answer to the one before.
+//! Appends to one follower, one after the other in one request.
 //!
 //! All travel in the body of one request, in order, and their answers come in the body of its
 //! response. The appends are taken from their source by whoever waits for the answers, and not by
@@ -29,7 +29,12 @@ use super::{
 use crate::types::{LogId, TypeConfig};
 
 /// Most appends that are not answered yet.
-const APPENDS_MAX: usize = 16;
+///
+/// One, because the consensus library takes an answer for that of every append in flight that ends
+/// with the same entry. An append without entries that was sent later, and perhaps never arrived,
+/// would count as answered: the leader would think itself confirmed at a time at which nobody
+/// confirmed it, and reads would be older than they say.
+const APPENDS_MAX: usize = 1;
 /// Most bytes of them, unless one alone has more.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
