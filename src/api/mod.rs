@@ -125,7 +125,6 @@ pub fn router(broker: Broker, settings: Settings) -> Router {
         .merge(admin::router(Arc::clone(&edge)))
         .merge(openapi::router())
         .merge(console::router())
-        .layer(middleware::from_fn(origin::guard))
         .layer(middleware::from_fn_with_state(edge, stamp))
 }
 
@@ -261,7 +260,10 @@ async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) 
     if !measured.is_read() {
         request.extensions_mut().insert(wish.clone());
     }
-    let mut response = next.run(request).await;
+    let mut response = match origin::refusal(&request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
     measured.end(&response, wish.get());
     let known = response.extensions().get::<Position>().copied();
     let position = known.unwrap_or_else(|| edge.broker.latest().position());

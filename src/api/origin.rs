@@ -13,7 +13,6 @@ use axum::{
         HeaderMap, Method, StatusCode,
         header::{HOST, ORIGIN},
     },
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -25,16 +24,17 @@ const SITE: &str = "sec-fetch-site";
 /// What changes something though it is asked for by GET.
 const ACTING_READS: [&str; 3] = ["/v2/cluster_", "/api/cluster_", "/quorate/v1/pool/cluster_"];
 
-/// Lets a request through, unless it may change something and is somebody else's.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
+/// What a request is answered that may change something and is somebody else's; `None` for all
+/// others.
+pub(super) fn refusal(request: &Request) -> Option<Response> {
     let path = request.uri().path();
-    if may_change(request.method(), path) && !is_own(request.headers()) {
-        metrics::counter!(telemetry::ACCESS_REFUSALS_TOTAL, "outcome" => "forbidden").increment(1);
-        let message = "a browser asks for this on behalf of a page from elsewhere";
-        let body = json!({ "error": { "code": "cross_site", "message": message } });
-        return (StatusCode::FORBIDDEN, Json(body)).into_response();
+    if !may_change(request.method(), path) || is_own(request.headers()) {
+        return None;
     }
-    next.run(request).await
+    metrics::counter!(telemetry::ACCESS_REFUSALS_TOTAL, "outcome" => "forbidden").increment(1);
+    let message = "a browser asks for this on behalf of a page from elsewhere";
+    let body = json!({ "error": { "code": "cross_site", "message": message } });
+    Some((StatusCode::FORBIDDEN, Json(body)).into_response())
 }
 
 fn may_change(method: &Method, path: &str) -> bool {

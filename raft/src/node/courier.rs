@@ -143,15 +143,28 @@ async fn send(peers: &Peers, mut load: Vec<Parcel>) {
             Some(refused) => load = refused,
         }
     }
-    let alone = load.into_iter().map(async |parcel| {
-        let tried = send_alone(peers, &parcel).await;
-        parcel.tell(tried);
+    let alone = load.into_iter().map(async |mut parcel| {
+        let target = parcel.target.clone();
+        let (entry, deadline) = (parcel.entry.clone(), parcel.deadline);
+        tokio::select! {
+            biased;
+            tried = send_alone(peers, &target, entry, deadline) => parcel.tell(tried),
+            () = parcel.sender.closed() => {}
+        }
     });
     futures::future::join_all(alone).await;
 }
 
+/// Resolves when nobody waits for any of the proposals any more, because the leader changed or
+/// time is up: a request that hangs must not keep others waiting then.
+async fn abandoned(load: &mut [Parcel]) {
+    for parcel in load {
+        parcel.sender.closed().await;
+    }
+}
+
 /// Gives the proposals back if the leader does not know such requests.
-async fn send_together(peers: &Peers, load: Vec<Parcel>) -> Option<Vec<Parcel>> {
+async fn send_together(peers: &Peers, mut load: Vec<Parcel>) -> Option<Vec<Parcel>> {
     // The newest one knows best where the leader is.
     let target = load.last()?.target.clone();
     let leader = target.name.id;
@@ -162,7 +175,11 @@ async fn send_together(peers: &Peers, load: Vec<Parcel>) -> Option<Vec<Parcel>> 
         Ok(body) => body,
         Err(_) => return Some(load),
     };
-    let answered = call(peers, &target, route::PROPOSE_ALL, body, patience).await;
+    let answered = tokio::select! {
+        biased;
+        answered = call(peers, &target, route::PROPOSE_ALL, body, patience) => answered,
+        () = abandoned(&mut load) => return None,
+    };
     let fates = match answered {
         Ok(answer) => wire::decode::<Vec<Fate>>(&answer).map_err(|error| error.to_string()),
         Err(CallError::Refused(refused)) if refused.status == NO_ROUTE => return Some(load),
@@ -187,10 +204,8 @@ fn doubt(load: Vec<Parcel>, reason: &str) {
     load.into_iter().for_each(|parcel| parcel.tell(Tried::Doubtful(reason.to_owned())));
 }
 
-async fn send_alone(peers: &Peers, parcel: &Parcel) -> Tried {
-    let target = &parcel.target;
-    let patience = left(parcel.deadline);
-    let answered = call(peers, target, route::PROPOSE, parcel.entry.clone(), patience).await;
+async fn send_alone(peers: &Peers, target: &Target, entry: Bytes, deadline: Instant) -> Tried {
+    let answered = call(peers, target, route::PROPOSE, entry, left(deadline)).await;
     match answered {
         Ok(answer) => match wire::decode::<ProposeAnswer>(&answer) {
             Ok(answer) => Tried::Done(answer),

@@ -9,7 +9,6 @@
 
 mod admission;
 mod age;
-mod append_stream;
 mod archive;
 #[cfg(test)]
 mod cluster_test;

@@ -16,13 +16,11 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt;
 use metrics::counter;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::raft::AppendEntriesResponse;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::{
-    append_stream::append_stream, core::Core, courier::PARCELS_MAX, propose::Tried, receive,
-};
+use super::{core::Core, courier::PARCELS_MAX, propose::Tried, receive};
 use crate::{
     Machine,
     agreement::rounds,
@@ -36,7 +34,6 @@ use crate::{
             VoteAnswer, VoteAsk,
         },
     },
-    types::TypeConfig,
 };
 
 /// How long a forwarded proposal is waited for when the sender does not say.
@@ -50,7 +47,7 @@ const BODY_STALL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Reject {
     status: u16,
-    pub(crate) reason: String,
+    reason: String,
     retry_after_ms: Option<u64>,
 }
 
@@ -76,7 +73,6 @@ impl IntoResponse for Reject {
 pub(crate) fn router<M: Machine>(core: Arc<Core<M>>) -> Router {
     Router::new()
         .route(route::APPEND, post(append::<M>))
-        .route(route::APPEND_STREAM, post(append_stream::<M>))
         .route(route::VOTE, post(vote::<M>))
         .route(route::PRE_VOTE, post(pre_vote::<M>))
         .route(route::SNAPSHOT, post(receive::snapshot::<M>))
@@ -119,54 +115,6 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// As [`Core::admit`], for entries.
-    pub(crate) fn admit_append(&self, request: &Request) -> Result<Caller, Reject> {
-        let caller = self.identify(request)?;
-        self.check_append(&caller).inspect_err(|_| counter!(PEER_REFUSALS_TOTAL).increment(1))?;
-        Ok(caller)
-    }
-
-    /// Whether entries are taken from a caller at the moment.
-    pub(crate) fn check_append(&self, caller: &Caller) -> Result<(), Reject> {
-        self.check_disks(caller)?;
-        if !self.is_alive() {
-            return Err(Reject::new(STOPPED, "stopping"));
-        }
-        if self.standing.is_awaiting_state.load(Ordering::Acquire) {
-            return Err(Reject::new(STOPPED, "no entries are taken before the new state is here"));
-        }
-        Ok(())
-    }
-
-    /// The append that a body carries.
-    pub(crate) fn read_append(
-        &self,
-        body: &Bytes,
-    ) -> Result<AppendEntriesRequest<TypeConfig>, Reject> {
-        wire::decode_append(body).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::Unsupported {
-                // Nothing was taken. Without the entry this replica can only fall behind.
-                self.fatal.raise(error.to_string());
-            }
-            malformed(error)
-        })
-    }
-
-    /// Notes what an append showed that was answered so.
-    pub(crate) fn note_append(
-        &self,
-        answer: &AppendEntriesResponse<TypeConfig>,
-        shown_at: Option<Instant>,
-        committed: u64,
-    ) {
-        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.election.heard();
-        }
-        if let (true, Some(shown_at)) = (answer.is_success(), shown_at) {
-            self.contact.heard(shown_at, committed, self.applied());
-        }
-    }
-
     /// Whoever is in quarantine neither votes nor takes over.
     fn check_votes(&self) -> Result<(), Reject> {
         match self.standing.is_quarantined() {
@@ -203,7 +151,10 @@ async fn append<M: Machine>(
     State(core): State<Arc<Core<M>>>,
     request: Request,
 ) -> Result<Response, Reject> {
-    core.admit_append(&request)?;
+    core.admit(&request)?;
+    if core.standing.is_awaiting_state.load(Ordering::Acquire) {
+        return Err(Reject::new(STOPPED, "no entries are taken before the new state is here"));
+    }
     let is_single = number(&request, header::ENTRIES).is_some_and(|entries| entries <= 1);
     let limit = if is_single { ENTRY_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
     let confirmed_ms = number(&request, header::CONFIRMED_MS);
@@ -214,10 +165,21 @@ async fn append<M: Machine>(
         // A leader of an earlier version does not say how old its message is.
         None => Some(Instant::now()),
     };
-    let append = core.read_append(&body)?;
+    let append = wire::decode_append(&body).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::Unsupported {
+            // Nothing was taken. Without the entry this replica can only fall behind.
+            core.fatal.raise(error.to_string());
+        }
+        malformed(error)
+    })?;
     let committed = append.leader_commit.as_ref().map_or(0, |commit| commit.index());
     let answer = core.raft.append_entries(append).await.map_err(stopped)?;
-    core.note_append(&answer, shown_at, committed);
+    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+        core.election.heard();
+    }
+    if let (true, Some(shown_at)) = (answer.is_success(), shown_at) {
+        core.contact.heard(shown_at, committed, core.applied());
+    }
     let mut response = reply(&AppendAnswer::of(&answer))?;
     response.headers_mut().insert(header::MOMENT, core.contact.moment().into());
     if core.standing.is_quarantined() {

@@ -46,9 +46,10 @@ impl<M: Machine> Core<M> {
                         reason: "the wanted index is not applied here",
                     });
                 }
-                let view = self.view();
-                let age_ms_max = staleness_max.map_or(u64::MAX, millis);
-                if view.age_ms > age_ms_max {
+                let age = self.age();
+                // The age first: the state may only be newer than it says.
+                let view = self.view_of(age);
+                if staleness_max.is_some_and(|most| age.is_none_or(|age| age > most)) {
                     return Err(ReadError::Stale { age_ms: view.age_ms });
                 }
                 return self.shown(view);
@@ -72,7 +73,10 @@ impl<M: Machine> Core<M> {
 
     /// The published state as it is.
     pub(crate) fn view(&self) -> View<M> {
-        let age = self.age();
+        self.view_of(self.age())
+    }
+
+    fn view_of(&self, age: Option<Duration>) -> View<M> {
         let state = self.board.latest();
         let leadership = self.leadership();
         View {

@@ -168,43 +168,31 @@ impl Peers {
 
     /// Adds to an append what its receiver needs to know how old it is.
     pub(crate) fn dated(&self, to: ReplicaId, request: Request) -> Request {
-        let (confirmed_ms, moment) = self.date(to);
-        let request = request.with(header::CONFIRMED_MS, confirmed_ms);
-        match moment {
-            Some(moment) => request.with(header::MOMENT, moment),
-            None => request,
-        }
-    }
-
-    /// Milliseconds since a quorum confirmed that this replica leads, and the last moment that a
-    /// replica told.
-    pub(crate) fn date(&self, to: ReplicaId) -> (u64, Option<u64>) {
         let confirmed = self.confirmed.get().and_then(|confirmed| confirmed());
         let confirmed_ms = confirmed.map_or(u64::MAX, |ago| {
             // Rounded up, so that nothing looks newer than it is.
             u64::try_from(ago.as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
         });
+        let request = request.with(header::CONFIRMED_MS, confirmed_ms);
         let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        (confirmed_ms, moments.get(&to).copied())
+        match moments.get(&to) {
+            Some(moment) => request.with(header::MOMENT, *moment),
+            None => request,
+        }
     }
 
     fn note_moment(&self, of: ReplicaId, response: &Response<Body>) {
         let moment = response.headers().get(header::MOMENT);
         if let Some(moment) = moment.and_then(|value| value.to_str().ok()?.parse().ok()) {
-            self.note(of, moment, response.headers().contains_key(header::QUARANTINED));
+            let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+            moments.insert(of, moment);
+            drop(moments);
+            let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+            match response.headers().contains_key(header::QUARANTINED) {
+                true => quarantined.insert(of),
+                false => quarantined.remove(&of),
+            };
         }
-    }
-
-    /// Remembers what a replica said of itself in its answer to an append.
-    pub(crate) fn note(&self, of: ReplicaId, moment: u64, is_quarantined: bool) {
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        moments.insert(of, moment);
-        drop(moments);
-        let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
-        match is_quarantined {
-            true => quarantined.insert(of),
-            false => quarantined.remove(&of),
-        };
     }
 
     /// Whether a replica said so of itself when it last answered an append.

@@ -12,9 +12,7 @@
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod credentials;
-pub(crate) mod frames;
 pub(crate) mod network;
-mod pipeline;
 pub(crate) mod proof;
 pub(crate) mod server;
 pub(crate) mod wire;
@@ -38,8 +36,6 @@ pub(crate) const SNAPSHOT_STALL: std::time::Duration = std::time::Duration::from
 pub(crate) mod route {
     /// Entries and heartbeats.
     pub(crate) const APPEND: &str = "/quorate/peer/v1/append";
-    /// Entries, one append after the other in one request.
-    pub(crate) const APPEND_STREAM: &str = "/quorate/peer/v1/append-stream";
     /// A vote.
     pub(crate) const VOTE: &str = "/quorate/peer/v1/vote";
     /// A vote that would be given.

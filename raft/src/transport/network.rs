@@ -18,12 +18,10 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
-use hyper::Response;
 use openraft::{
     OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
-    base::{BoxFuture, BoxStream},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
-    network::{RPCOption, stream_append_sequential},
+    network::RPCOption,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
         TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -32,12 +30,8 @@ use openraft::{
 
 use super::{
     CallError, Line, Name, Peers, SNAPSHOT_STALL, Target,
-    client::{Body, Request},
-    frames::AppendFrame,
-    header,
-    pipeline::{self, Heard, Pipeline},
-    route,
-    status::NO_ROUTE,
+    client::Request,
+    header, route,
     wire::{
         self, AppendAnswer, SnapshotAnswer, SnapshotHead, TransferAnswer, TransferAsk, VoteAnswer,
         VoteAsk,
@@ -81,7 +75,6 @@ impl NetworkFactory {
             here: self.here,
             timers: self.timers,
             line,
-            is_pipelined: true,
         }
     }
 }
@@ -109,8 +102,6 @@ pub(crate) struct Network {
     here: ReplicaId,
     timers: Timers,
     line: Line,
-    /// Whether the replica takes streams of appends, as far as is known.
-    is_pipelined: bool,
 }
 
 impl Network {
@@ -126,31 +117,13 @@ impl Network {
     }
 
     /// How long an append may take: long enough for a large one on a slow disk.
-    pub(super) fn append_patience(&self, bytes: usize) -> Duration {
+    fn append_patience(&self, option: &RPCOption, bytes: usize) -> Duration {
+        if self.line == Line::Heartbeat {
+            return option.soft_ttl();
+        }
         let large = u32::try_from(bytes / SLOWEST_BYTES_PER_SECOND).unwrap_or(u32::MAX);
         Duration::from_millis(1000.max(4 * self.timers.election_max_ms))
             + Duration::from_secs(1) * large
-    }
-
-    /// Sends a request and waits for the head of the answer.
-    pub(super) async fn send(&self, request: Request) -> Result<Response<Body>, CallError> {
-        self.peers.send(self.line, &self.target(), request).await
-    }
-
-    /// An append with what its receiver needs to know how old it is.
-    pub(super) fn dated(&self, append: Bytes) -> AppendFrame {
-        let (confirmed_ms, moment) = self.peers.date(self.target.load().name.id);
-        AppendFrame { confirmed_ms, moment, append }
-    }
-
-    /// Remembers what the replica said of itself in its answer to an append.
-    pub(super) fn note(&self, moment: u64, is_quarantined: bool) {
-        self.peers.note(self.target.load().name.id, moment, is_quarantined);
-    }
-
-    /// What the consensus library is told of an append that was not answered.
-    pub(super) fn append_failed(&self, error: &CallError) -> RPCError<TypeConfig> {
-        self.failed(error, RPCTypes::AppendEntries)
     }
 
     fn vote_patience(&self) -> Duration {
@@ -280,10 +253,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let append = wire::encode_append(&rpc)
             .map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
-        let patience = match self.line {
-            Line::Heartbeat => option.soft_ttl(),
-            Line::Log | Line::Snapshot | Line::Calls => self.append_patience(append.body.len()),
-        };
+        let patience = self.append_patience(&option, append.body.len());
         let request = Request::new(route::APPEND, append.body)
             .with(header::ENTRIES, u64::from(append.entries));
         let request = self.peers.dated(self.target().name.id, request);
@@ -293,39 +263,6 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 AppendEntriesResponse::PartialSuccess(Some(last))
             }
             (response, _) => response,
-        })
-    }
-
-    fn stream_append<'s, S>(
-        &'s mut self,
-        input: S,
-        option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Heard>, RPCError<TypeConfig>>>
-    where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
-    {
-        Box::pin(async move {
-            // A simulated network carries whole messages.
-            #[cfg(test)]
-            if crate::testing::sim::runtime::is_simulated() {
-                return stream_append_sequential(self, input, option).await;
-            }
-            if !self.is_pipelined {
-                return stream_append_sequential(self, input, option).await;
-            }
-            match pipeline::open(self, self.append_patience(0)).await {
-                Ok(opened) => {
-                    let heard: BoxStream<'s, Heard> = Box::pin(Pipeline::run(self, opened, input));
-                    Ok(heard)
-                }
-                // An earlier version. Asked again when the connection is set up again, as it is
-                // for each leader.
-                Err(CallError::Refused(refused)) if refused.status == NO_ROUTE => {
-                    self.is_pipelined = false;
-                    stream_append_sequential(self, input, option).await
-                }
-                Err(error) => Err(self.append_failed(&error)),
-            }
         })
     }
 
