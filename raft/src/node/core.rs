@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Leadership, admission::Admission, age::Contact, courier::Courier, election::Election,
-    stall::Burden,
+    gather::Gather, stall::Burden,
 };
 use crate::{
     Config, LeaderChange, Machine, ReplicaId,
@@ -51,6 +51,7 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) fatal: Fatal,
     pub(crate) peers: Arc<Peers>,
     pub(crate) courier: Arc<Courier>,
+    pub(crate) gather: Arc<Gather>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) contact: Contact,

@@ -15,6 +15,7 @@ mod cluster_test;
 pub(crate) mod core;
 mod courier;
 mod election;
+mod gather;
 #[cfg(test)]
 mod guard_test;
 pub(crate) mod peer_api;

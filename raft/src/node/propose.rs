@@ -7,27 +7,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use metrics::{counter, histogram};
-use openraft::errors::ClientWriteError;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{
-    Applied, Leadership,
-    admission::Permit,
-    core::{Core, Handle},
-    tell,
-};
+use super::{Applied, Leadership, admission::Permit, core::Core, gather::Placed, tell};
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
     metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, PROPOSALS_TOTAL},
-    rt,
     transport::wire::ProposeAnswer,
-    types::{Outcome, Payload},
+    types::Outcome,
 };
 
 /// First pause before a proposal is tried again.
@@ -222,36 +214,27 @@ impl<M: Machine> Core<M> {
         tried.unwrap_or(Tried::Refused("there is no proposal"))
     }
 
-    /// Appends proposals as the leader, in one message to the core, and waits until all are
-    /// applied. One fate for each, in order.
+    /// Appends proposals as the leader and waits until all are applied. One fate for each, in order.
     async fn append_all(&self, entries: Vec<Bytes>) -> Vec<Tried> {
-        let mut fates: Vec<Option<Tried>> = Vec::with_capacity(entries.len());
-        let (mut payloads, mut permits) = (Vec::new(), Vec::new());
+        let (mut refused, mut taken) = (Vec::with_capacity(entries.len()), Vec::new());
         for entry in entries {
             match self.take_in(entry) {
-                Ok((entry, permit)) => {
-                    payloads.push(Payload(entry));
-                    permits.push(permit);
-                    fates.push(None);
+                Ok(proposal) => {
+                    taken.push(proposal);
+                    refused.push(None);
                 }
-                Err(refused) => fates.push(Some(refused)),
+                Err(fate) => refused.push(Some(fate)),
             }
         }
-        let raft = self.raft.clone();
-        // Its own task: whoever gives up waiting does not take the entries out of the log, so the
-        // room they take must not be given back before the core is done with them.
-        let written = rt::spawn(async move {
-            let written = write_all(&raft, payloads).await;
-            drop(permits);
-            written
-        });
-        let (mut written, end) = match written.await {
-            Ok((written, end)) => (written.into_iter(), end),
-            Err(error) => (Vec::new().into_iter(), error.to_string()),
-        };
-        let fates = fates.into_iter();
-        let placed = fates.map(|fate| fate.or_else(|| written.next()));
-        placed.map(|fate| fate.unwrap_or_else(|| Tried::Dead(end.clone()))).collect()
+        let mut placed = self.gather.place(&self.raft, taken).into_iter();
+        let mut fates = Vec::with_capacity(refused.len());
+        for fate in refused {
+            fates.push(match fate {
+                Some(fate) => fate,
+                None => fate_of(placed.next()).await,
+            });
+        }
+        fates
     }
 
     fn take_in(&self, entry: Bytes) -> Result<(Bytes, Permit), Tried> {
@@ -315,30 +298,13 @@ fn believe_nothing(fate: Tried) -> Tried {
     }
 }
 
-/// Writes all, and waits for each; why there are fewer fates than payloads if the core is gone.
-async fn write_all<M: Machine>(raft: &Handle<M>, payloads: Vec<Payload>) -> (Vec<Tried>, String) {
-    let mut fates = Vec::with_capacity(payloads.len());
-    let mut written = match raft.client_write_many(payloads).await {
-        Ok(written) => written,
-        Err(error) => return (fates, error.to_string()),
-    };
-    while let Some(result) = written.next().await {
-        fates.push(match result {
-            Ok(Ok(response)) => Tried::Done(ProposeAnswer {
-                index: response.log_id.index(),
-                term: response.log_id.committed_leader_id().term,
-                outcome: response.response,
-            }),
-            // Answered before anything is appended; an entry that was appended and lost again is
-            // reported as discarded.
-            Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
-                Tried::Refused("the leader cannot take proposals yet, or any more")
-            }
-            Ok(Err(error)) => Tried::Doubtful(error.to_string()),
-            Err(error) => return (fates, error.to_string()),
-        });
+/// What became of a proposal that was handed to the core.
+async fn fate_of(placed: Option<Placed>) -> Tried {
+    let lost = || Tried::Dead("the core has stopped".to_owned());
+    match placed {
+        Some(placed) => placed.await.unwrap_or_else(|_| lost()),
+        None => lost(),
     }
-    (fates, "the core has stopped".to_owned())
 }
 
 fn not_placed(doubt: Option<String>, reason: &'static str) -> ProposeError {

@@ -175,6 +175,7 @@ async fn build<M: Machine>(
         board,
         disk: ArcSwapOption::from_pointee(OpenDisk { log, snapshots }),
         fatal,
+        gather: Arc::default(),
         courier: Arc::new(Courier::new(peers.clone())),
         peers,
         credentials,
