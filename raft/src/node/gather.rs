@@ -1,14 +1,14 @@
 //! Hands proposals to the consensus core of the leader, many in one message.
 //!
 //! Every message to the core is an append here and at each follower, a sync, and a publication, so
-//! few with much in them carry more than many with little. There is no linger: while few messages
-//! are being committed a proposal goes at once, and what comes while they are goes with the next
-//! one. A message that takes long is not waited for any more: a leader that has lost its quorum
+//! few with much in them carry more than many with little. There is no linger: a proposal goes at
+//! once while nothing is being committed. A second message goes beside the first when it is no
+//! smaller, so that the two take turns and neither leaves with the first of many that are about to
+//! come. A message that takes long is not waited for any more: a leader that has lost its quorum
 //! must hand over what comes, so that its core can refuse it.
 
 use std::{
     collections::VecDeque,
-    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,7 +37,33 @@ pub(crate) struct Gather {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Item>,
+    /// Messages that are being committed, of those that are still waited for.
     messages: usize,
+    /// Proposals in them.
+    under_way: usize,
+}
+
+impl Queue {
+    /// The next message, if it is time for one.
+    fn depart(&mut self) -> Option<Vec<Item>> {
+        let is_free = self.messages < MESSAGES_MAX && self.waiting.len() >= self.under_way;
+        if !is_free || self.waiting.is_empty() {
+            return None;
+        }
+        // Whoever has given up was told that it is not known; not doing it is the better half.
+        self.waiting.retain(|item| !item.sender.is_closed());
+        let count = self.waiting.len().min(PROPOSALS_MAX);
+        let items: Vec<_> = self.waiting.drain(..count).collect();
+        self.messages += usize::from(count > 0);
+        self.under_way += count;
+        Some(items).filter(|items| !items.is_empty())
+    }
+
+    /// A message is not waited for any more.
+    fn arrive(&mut self, count: usize) {
+        self.messages -= 1;
+        self.under_way -= count;
+    }
 }
 
 /// A proposal that was admitted. Its room is given back when the core is done with it, whether or
@@ -59,46 +85,36 @@ impl Gather {
         proposals: Vec<(Bytes, Permit)>,
     ) -> Vec<Placed> {
         let mut placed = Vec::with_capacity(proposals.len());
-        let is_free = {
+        let departing = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             for (entry, permit) in proposals {
                 let (sender, receiver) = oneshot::channel();
                 queue.waiting.push_back(Item { entry, permit, sender });
                 placed.push(receiver);
             }
-            let is_free = queue.messages < MESSAGES_MAX && !queue.waiting.is_empty();
-            queue.messages += usize::from(is_free);
-            is_free
+            queue.depart()
         };
-        if is_free {
-            drop(rt::spawn(Arc::clone(self).run(raft.clone())));
+        if let Some(items) = departing {
+            drop(rt::spawn(Arc::clone(self).run(raft.clone(), items)));
         }
         placed
     }
 
-    /// Hands over one message after the other until nothing waits.
-    async fn run<M: Machine>(self: Arc<Self>, raft: Handle<M>) {
-        while let Some(items) = self.next() {
-            let raft = raft.clone();
-            let written = rt::spawn(async move { write(&raft, items).await });
+    /// Hands over one message after the other while there is enough for one.
+    async fn run<M: Machine>(self: Arc<Self>, raft: Handle<M>, mut items: Vec<Item>) {
+        loop {
+            let count = items.len();
+            let handle = raft.clone();
+            let written = rt::spawn(async move { write(&handle, items).await });
             // It goes on by itself when it takes longer, and only its place is free again.
             drop(timeout(MESSAGE_TIME, written).await);
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.arrive(count);
+            match queue.depart() {
+                Some(next) => items = next,
+                None => return,
+            }
         }
-    }
-
-    fn next(&self) -> Option<Vec<Item>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has given up was told that it is not known; not doing it is the better half.
-        queue.waiting.retain(|item| !item.sender.is_closed());
-        if queue.waiting.is_empty() {
-            queue.messages -= 1;
-            return None;
-        }
-        let rest = match queue.waiting.len() > PROPOSALS_MAX {
-            true => queue.waiting.split_off(PROPOSALS_MAX),
-            false => VecDeque::new(),
-        };
-        Some(mem::replace(&mut queue.waiting, rest).into())
     }
 }
 
