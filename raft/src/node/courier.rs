@@ -1,11 +1,10 @@
 //! Takes proposals to the leader, many in one request.
 //!
-//! There is no timer and no linger: a proposal leaves at once while few requests are under way,
-//! and what comes while they are leaves together with the next one. So a lone proposal is as fast as
-//! it would be alone, and under load a forward costs a fraction of a request.
+//! A lone proposal is as fast as it would be alone, and under load a forward costs a fraction of a
+//! request.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::propose::{BUSY_RETRY_MS, Tried};
+use super::{
+    propose::{BUSY_RETRY_MS, Tried},
+    turns::{Cargo, Turns, trip},
+};
 use crate::{
     ReplicaId, rt,
     transport::{
@@ -25,24 +27,11 @@ use crate::{
     },
 };
 
-/// Requests with proposals that are under way to one leader at a time.
-const REQUESTS_MAX: usize = 4;
-/// Most proposals in one request.
-pub(super) const PARCELS_MAX: usize = 256;
-/// Most bytes of proposals in one request, unless one alone has more.
-const PARCEL_BYTES_MAX: usize = 1024 * 1024;
-
 /// Takes proposals of this replica to whoever leads.
 pub(crate) struct Courier {
     peers: Arc<Peers>,
-    lanes: Mutex<HashMap<ReplicaId, Lane>>,
-}
-
-/// What is on the way to one leader. Bounded by how many callers wait at a time.
-#[derive(Default)]
-struct Lane {
-    waiting: VecDeque<Parcel>,
-    requests: usize,
+    /// What is on the way to each leader. Bounded by how many callers wait at a time.
+    lanes: Mutex<HashMap<ReplicaId, Turns<Parcel>>>,
 }
 
 /// A proposal and whoever waits for what becomes of it.
@@ -60,25 +49,13 @@ impl Parcel {
     }
 }
 
-impl Lane {
-    /// What goes with the next request. Whoever has given up waiting is left out: nothing of it has
-    /// been sent yet.
-    fn load(&mut self) -> Vec<Parcel> {
-        let (mut load, mut bytes) = (Vec::new(), 0);
-        while let Some(parcel) = self.waiting.pop_front() {
-            if parcel.sender.is_closed() {
-                continue;
-            }
-            let is_full =
-                load.len() >= PARCELS_MAX || bytes + parcel.entry.len() > PARCEL_BYTES_MAX;
-            if is_full && !load.is_empty() {
-                self.waiting.push_front(parcel);
-                break;
-            }
-            bytes += parcel.entry.len();
-            load.push(parcel);
-        }
-        load
+impl Cargo for Parcel {
+    fn bytes(&self) -> usize {
+        self.entry.len()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.sender.is_closed()
     }
 }
 
@@ -97,41 +74,42 @@ impl Courier {
         deadline: Instant,
     ) -> Tried {
         let (sender, answer) = oneshot::channel();
-        let is_free = {
+        let departing = {
             let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             let lane = lanes.entry(leader).or_default();
-            lane.waiting.push_back(Parcel { target, entry, deadline, sender });
-            let is_free = lane.requests < REQUESTS_MAX;
-            lane.requests += usize::from(is_free);
-            is_free
+            lane.enter(Parcel { target, entry, deadline, sender });
+            lane.depart()
         };
-        if is_free {
-            drop(rt::spawn(Arc::clone(self).run(leader)));
+        if let Some(load) = departing {
+            drop(rt::spawn(Arc::clone(self).run(leader, load)));
         }
         let lost = || Tried::Doubtful("the forward was broken off".to_owned());
         answer.await.unwrap_or_else(|_| lost())
     }
 
-    /// Sends one request after the other until nothing waits.
-    async fn run(self: Arc<Self>, leader: ReplicaId) {
-        while let Some(load) = self.next(leader) {
-            send(&self.peers, load).await;
+    /// Sends one request after the other while there is enough for one.
+    async fn run(self: Arc<Self>, leader: ReplicaId, mut load: Vec<Parcel>) {
+        loop {
+            let count = load.len();
+            let peers = Arc::clone(&self.peers);
+            trip(async move { send(&peers, load).await }).await;
+            match self.next(leader, count) {
+                Some(next) => load = next,
+                None => return,
+            }
         }
     }
 
-    /// The next request's load; none if nothing waits, and then one request less is under way.
-    fn next(&self, leader: ReplicaId) -> Option<Vec<Parcel>> {
+    /// The next request's load, if it is time for one, after a request with so many.
+    fn next(&self, leader: ReplicaId, count: usize) -> Option<Vec<Parcel>> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.get_mut(&leader)?;
-        let load = lane.load();
-        if !load.is_empty() {
-            return Some(load);
-        }
-        lane.requests -= 1;
-        if lane.requests == 0 {
+        lane.arrive(count);
+        let load = lane.depart();
+        if lane.is_idle() {
             lanes.remove(&leader);
         }
-        None
+        load
     }
 }
 

@@ -1,69 +1,31 @@
 //! Hands proposals to the consensus core of the leader, many in one message.
 //!
-//! Every message to the core is an append here and at each follower, a sync, and a publication, so
-//! few with much in them carry more than many with little. There is no linger: a proposal goes at
-//! once while nothing is being committed. A second message goes beside the first when it is no
-//! smaller, so that the two take turns and neither leaves with the first of many that are about to
-//! come. A message that takes long is not waited for any more: a leader that has lost its quorum
-//! must hand over what comes, so that its core can refuse it.
+//! Every message to the core is an append here and at each follower, a sync, and a publication. A
+//! message that takes long is not waited for: a leader that has lost its quorum must hand over what
+//! comes, so that its core can refuse it.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::StreamExt;
 use openraft::errors::ClientWriteError;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
-use super::{admission::Permit, core::Handle, propose::Tried};
+use super::{
+    admission::Permit,
+    core::Handle,
+    propose::Tried,
+    turns::{Cargo, Turns, trip},
+};
 use crate::{Machine, rt, transport::wire::ProposeAnswer, types::Payload};
-
-/// Messages with proposals that are being committed at a time.
-const MESSAGES_MAX: usize = 2;
-/// How long a message keeps others back. What a quorum and its disks need is well below.
-const MESSAGE_TIME: Duration = Duration::from_millis(50);
-/// Most proposals in one message.
-const PROPOSALS_MAX: usize = 1024;
 
 /// What waits to be handed to the core. Bounded by admission.
 #[derive(Default)]
 pub(crate) struct Gather {
-    queue: Mutex<Queue>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Item>,
-    /// Messages that are being committed, of those that are still waited for.
-    messages: usize,
-    /// Proposals in them.
-    under_way: usize,
-}
-
-impl Queue {
-    /// The next message, if it is time for one.
-    fn depart(&mut self) -> Option<Vec<Item>> {
-        let is_free = self.messages < MESSAGES_MAX && self.waiting.len() >= self.under_way;
-        if !is_free || self.waiting.is_empty() {
-            return None;
-        }
-        // Whoever has given up was told that it is not known; not doing it is the better half.
-        self.waiting.retain(|item| !item.sender.is_closed());
-        let count = self.waiting.len().min(PROPOSALS_MAX);
-        let items: Vec<_> = self.waiting.drain(..count).collect();
-        self.messages += usize::from(count > 0);
-        self.under_way += count;
-        Some(items).filter(|items| !items.is_empty())
-    }
-
-    /// A message is not waited for any more.
-    fn arrive(&mut self, count: usize) {
-        self.messages -= 1;
-        self.under_way -= count;
-    }
+    queue: Mutex<Turns<Item>>,
 }
 
 /// A proposal that was admitted. Its room is given back when the core is done with it, whether or
@@ -72,6 +34,16 @@ struct Item {
     entry: Bytes,
     permit: Permit,
     sender: oneshot::Sender<Tried>,
+}
+
+impl Cargo for Item {
+    fn bytes(&self) -> usize {
+        self.entry.len()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
 /// What becomes of a proposal.
@@ -89,7 +61,7 @@ impl Gather {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             for (entry, permit) in proposals {
                 let (sender, receiver) = oneshot::channel();
-                queue.waiting.push_back(Item { entry, permit, sender });
+                queue.enter(Item { entry, permit, sender });
                 placed.push(receiver);
             }
             queue.depart()
@@ -105,9 +77,7 @@ impl Gather {
         loop {
             let count = items.len();
             let handle = raft.clone();
-            let written = rt::spawn(async move { write(&handle, items).await });
-            // It goes on by itself when it takes longer, and only its place is free again.
-            drop(timeout(MESSAGE_TIME, written).await);
+            trip(async move { write(&handle, items).await }).await;
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.arrive(count);
             match queue.depart() {

@@ -30,6 +30,7 @@ mod start;
 mod status;
 mod stop;
 mod tell;
+mod turns;
 
 use std::{
     fmt, io,

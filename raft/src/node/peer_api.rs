@@ -20,7 +20,7 @@ use openraft::raft::AppendEntriesResponse;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::{core::Core, courier::PARCELS_MAX, propose::Tried, receive};
+use super::{core::Core, propose::Tried, receive, turns::LOAD_MAX};
 use crate::{
     Machine,
     agreement::rounds,
@@ -251,8 +251,8 @@ async fn propose_all<M: Machine>(
 ) -> Result<Response, Reject> {
     let (caller, patience) = core.admit_forward(&request)?;
     let entries: Vec<Bytes> = message(request).await?;
-    if entries.len() > PARCELS_MAX {
-        return Err(Reject::new(MALFORMED, format!("more than {PARCELS_MAX} proposals")));
+    if entries.len() > LOAD_MAX {
+        return Err(Reject::new(MALFORMED, format!("more than {LOAD_MAX} proposals")));
     }
     let fates = core.take_forwards(caller.from.id, entries, patience).await;
     let fates = fates.into_iter().map(|fate| match fate {
