@@ -1,0 +1,5 @@
+//! The guides of `docs`, followed by a test.
+
+pub mod expect;
+pub mod script;
+pub mod walk;
