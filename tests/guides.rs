@@ -8,31 +8,66 @@ mod guide;
 mod kvrocks_node;
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
-use guide::{expect::is_expected, walk::Walk};
-use kvrocks_node::{Node, Options};
-use support::docker::{Docker, IMAGE};
-use tokio::task::block_in_place;
+use guide::{
+    expect::is_expected,
+    old::{Etcd, MemoryBroker},
+    walk::Walk,
+};
+use kvrocks_node::{Node, Options, resp};
+use serde_json::{Value, json};
+use support::{
+    cluster::{Cluster, PATIENCE},
+    coordinator::Coordinator,
+    docker::{Docker, IMAGE},
+    process::free_port,
+    resp::{Connection, Reply},
+    server_proxy::Fleet,
+};
+use tokio::{task::block_in_place, time::sleep};
 
-/// The guides.
-const GUIDES: [&str; 1] = ["docs/getting-started.md"];
+const GETTING_STARTED: &str = "docs/getting-started.md";
+const FROM_UNDERMOON: &str = "docs/migrate-undermoon.md";
+const FROM_KVROCKS_CONTROLLER: &str = "docs/migrate-kvrocks-controller.md";
 
 /// What the guides show and nobody tries, because it wants a program that is not here.
-const BY_HAND: [(&str, &str); 4] = [
-    // Builds everything; what it ends with is in tests/program.rs.
-    ("docs/getting-started.md", "scripts/dev"),
+const BY_HAND: [(&str, &[&str]); 3] = [
     (
-        "docs/getting-started.md",
-        "UNDERMOON_BROKER_ADDRESS=127.0.0.1:7700 coordinator coordinator.toml",
+        GETTING_STARTED,
+        &[
+            // Builds everything; what it runs in the end is tried in tests/program.rs.
+            "scripts/dev",
+            "UNDERMOON_BROKER_ADDRESS=127.0.0.1:7700 coordinator coordinator.toml",
+            // The same stand-ins run inside this test.
+            "cargo run --release --example kvrocks-node -- --port 6661 --count 4",
+            "kvctl --host http://127.0.0.1:9379 get cluster orders -n shop",
+        ],
     ),
-    // The same stand-ins run inside this test.
     (
-        "docs/getting-started.md",
-        "cargo run --release --example kvrocks-node -- --port 6661 --count 4",
+        FROM_UNDERMOON,
+        &[
+            "systemctl stop undermoon-coordinator",
+            "systemctl stop undermoon-broker",
+            // A stand-in coordinator is started at that place.
+            "UNDERMOON_BROKER_ADDRESS=127.0.0.1:7700 coordinator coordinator.toml",
+        ],
     ),
-    ("docs/getting-started.md", "kvctl --host http://127.0.0.1:9379 get cluster orders -n shop"),
+    (FROM_KVROCKS_CONTROLLER, &["systemctl stop kvrocks-controller"]),
 ];
+
+/// Replicas in the place of those that a guide begins with.
+async fn start_replicas(walk: &mut Walk) -> Cluster {
+    let cluster = Cluster::start(3, &[]).await;
+    for (replica, port) in cluster.replicas.iter().zip([7799, 7809, 7819]) {
+        let (_, here) = replica.client_addr.rsplit_once(':').unwrap();
+        walk.set_port(port, here.parse().unwrap());
+    }
+    cluster
+}
 
 /// Starts a stand-in node in the place of each of these of the guide.
 async fn start_nodes(walk: &Walk, ports: &[u16]) -> Vec<Node> {
@@ -54,7 +89,7 @@ fn start_docker(walk: &mut Walk) -> Docker {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn getting_started() {
-    let mut walk = Walk::open("docs/getting-started.md");
+    let mut walk = Walk::open(GETTING_STARTED);
     let _nodes = start_nodes(&walk, &[6661, 6662, 6663, 6664]).await;
     let ran = block_in_place(|| {
         // The daemon outlives the replicas that use it.
@@ -66,16 +101,147 @@ async fn getting_started() {
     assert!(ran > 30, "only {ran} commands");
 }
 
+/// An old broker's document: two proxies in a cluster, and one more.
+fn old_document(proxies: &[String]) -> Value {
+    let nodes = |at: usize| {
+        [format!("127.0.0.1:{}", 6379 + 2 * at), format!("127.0.0.1:{}", 6380 + 2 * at)]
+    };
+    let cluster = |at: usize| if at < 2 { json!("orders") } else { Value::Null };
+    let resources = proxies.iter().enumerate().map(|(at, address)| {
+        let host = format!("host{at}");
+        let resource = json!({"proxy_address": address, "node_addresses": nodes(at), "host": host,
+                              "index": 0, "cluster": cluster(at)});
+        (address.clone(), resource)
+    });
+    let slots = |from: u64, to: u64| json!({"range_list": [[from, to]], "tag": "None"});
+    json!({
+        "version": "mem-broker-0.2", "global_epoch": 42,
+        "clusters": {"orders": {"epoch": 42, "name": "orders", "chunks": [{
+            "role_position": "Normal",
+            "stable_slots": [slots(0, 8191), slots(8192, 16383)],
+            "migrating_slots": [[], []],
+            "proxy_addresses": proxies[..2],
+            "hosts": ["host0", "host1"],
+            "node_addresses": ([nodes(0), nodes(1)].concat()),
+        }], "config": {"compression_strategy": "disabled", "migration_config": {
+            "max_migration_time": 10800, "max_blocking_time": 10000,
+            "scan_interval": 500, "scan_count": 16}}}},
+        "all_proxies": resources.collect::<serde_json::Map<_, _>>(),
+        "failed_proxies": [], "failures": {}, "enable_ordered_proxy": false,
+    })
+}
+
+/// Tells a proxy that is in no cluster something newer than the old broker's document.
+async fn run_ahead(proxy: &str, epoch: u64) {
+    let meta =
+        json!({"epoch": epoch, "address": proxy, "cluster_name": null, "nodes": [], "peers": []});
+    let words = ["UMCTL", "SETCLUSTER", "v2", &epoch.to_string(), "NOFLAGS", &meta.to_string()];
+    assert_eq!(Connection::ask(proxy, &words).await.unwrap(), Reply::Simple("OK".to_owned()));
+}
+
+/// Waits until every proxy holds what the replicas say, at an epoch or above.
+async fn wait_told(cluster: &Cluster, fleet: &Fleet, proxies: &[String], epoch: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    for proxy in proxies {
+        let path = format!("/api/v3/proxies/meta/{proxy}");
+        loop {
+            let wanted = cluster.ask(1, &path).await.map(|answer| answer["proxy"].clone());
+            if wanted == Some(fleet.meta(proxy)) && fleet.epoch(proxy) >= epoch {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{proxy} is at {}, not {epoch}", fleet.epoch(proxy));
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_undermoons_broker_and_back() {
+    let mut walk = Walk::open(FROM_UNDERMOON);
+    let cluster = start_replicas(&mut walk).await;
+    let fleet = Fleet::default();
+    let mut proxies = [fleet.start().await, fleet.start().await, fleet.start().await];
+    proxies.sort();
+    for (proxy, port) in proxies.iter().zip([5299, 5300, 5301]) {
+        walk.set_port(port, proxy.rsplit_once(':').unwrap().1.parse().unwrap());
+    }
+    run_ahead(&proxies[2], 55).await;
+    let old = MemoryBroker::start(walk.port(7798), old_document(&proxies)).await;
+
+    block_in_place(|| walk.follow_until("curl -s http://127.0.0.1:7700/api/v3/failures"));
+    let gateway = format!("http://127.0.0.1:{}", walk.port(7700));
+    let coordinator = Coordinator::start("coordinator-1", &[gateway], Duration::from_millis(100));
+    wait_told(&cluster, &fleet, &proxies, 57).await;
+    block_in_place(|| {
+        walk.follow_until("curl -sf --compressed http://127.0.0.1:7799/api/v3/metadata -o back")
+    });
+    let faults: Vec<_> =
+        coordinator.rounds().into_iter().flat_map(|rounds| rounds.faults).collect();
+    assert_eq!(faults, Vec::<String>::new(), "the coordinator was not answered as it should be");
+    drop(coordinator);
+
+    assert!(block_in_place(|| walk.follow()) > 15);
+    let mut expected = old_document(&proxies);
+    expected["global_epoch"] = 57.into();
+    expected["clusters"]["orders"]["epoch"] = 57.into();
+    assert_eq!(old.document(), expected, "there and back changes the epochs alone");
+    assert_eq!(fleet.violations(), Vec::<String>::new());
+}
+
+/// Starts two nodes that have the topology of the old controller, and fills its store.
+async fn old_controller(walk: &Walk) -> (Vec<Node>, Etcd) {
+    let nodes = start_nodes(walk, &[6661, 6662]).await;
+    let ids = ["a".repeat(40), "b".repeat(40)];
+    let (master, replica) = (walk.port(6661), walk.port(6662));
+    let topology = format!(
+        "{} 127.0.0.1 {master} master - 0-16383\n{} 127.0.0.1 {replica} slave {}",
+        ids[0], ids[1], ids[0]
+    );
+    for (node, id) in nodes.iter().zip(&ids) {
+        assert_eq!(node.ask(&["CLUSTERX", "SETNODEID", id]).await, resp::Reply::ok());
+        assert_eq!(node.ask(&["CLUSTERX", "SETNODES", &topology, "41"]).await, resp::Reply::ok());
+    }
+    let stored = |at: usize, role: &str| {
+        json!({"id": ids[at], "addr": nodes[at].addr, "role": role, "password": "",
+               "created_at": 1_690_000_000})
+    };
+    let record = json!({"name": "orders", "version": 41, "shards": [{
+        "nodes": [stored(0, "master"), stored(1, "slave")], "slot_ranges": ["0-16383"],
+        "target_shard_index": -1, "migrating_slot": null}]});
+    let etcd = block_in_place(|| {
+        let etcd = Etcd::start(walk.port(2379), free_port());
+        etcd.put("/kvrocks/metadata/shop", "shop");
+        etcd.put("/kvrocks/metadata/shop/cluster/orders", &record.to_string());
+        etcd.put("/kvrocks/controller/leader/694d81", "abcdefgh/127.0.0.1:9379");
+        etcd
+    });
+    (nodes, etcd)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_kvrocks_controller_and_back() {
+    let mut walk = Walk::open(FROM_KVROCKS_CONTROLLER);
+    let _cluster = start_replicas(&mut walk).await;
+    let (nodes, _etcd) = old_controller(&walk).await;
+    assert!(block_in_place(|| walk.follow()) > 10);
+    for node in &nodes {
+        let heard = node.heard();
+        let told = heard.iter().filter(|words| words.starts_with("CLUSTERX SETNODES"));
+        assert_eq!(told.count(), 1, "a node was told what it knew: {heard:?}");
+    }
+}
+
 #[test]
 fn what_nobody_tries_is_known() {
-    let mut found = Vec::new();
-    for name in GUIDES {
+    let mut count = 0;
+    for (name, known) in BY_HAND {
         let walk = Walk::open(name);
-        found.extend(walk.by_hand().into_iter().map(|command| (name, command.to_owned())));
+        let found = walk.by_hand();
+        assert_eq!(found, known, "{name}: write down here what is not tried, and why");
+        count += found.len();
+        eprintln!("{name}: not tried: {found:#?}");
     }
-    eprintln!("{} commands are shown and not tried: {found:#?}", found.len());
-    let known = BY_HAND.map(|(name, command)| (name, command.to_owned()));
-    assert_eq!(found, known, "write down here why a command is not tried");
+    assert!(count <= 12, "{count} commands that nobody tries are too many");
 }
 
 /// How following a text ends, if it does not end well.

@@ -82,6 +82,12 @@ impl Walk {
         *found.unwrap_or_else(|| panic!("{} has no 127.0.0.1:{port}", self.name))
     }
 
+    /// Has a port of the guide stand for one that is known already.
+    pub fn set_port(&mut self, port: u16, here: u16) {
+        self.port(port);
+        self.ports.insert(port.to_string(), here);
+    }
+
     /// Has a word of the guide stand for another.
     pub fn set_word(&mut self, word: &str, here: &str) {
         self.words.push((word.to_owned(), here.to_owned()));
@@ -102,6 +108,19 @@ impl Walk {
             self.take(&step);
         }
         self.ran
+    }
+
+    /// As [`Walk::follow`], up to the first command that begins with these words, which is left
+    /// for later.
+    pub fn follow_until(&mut self, words: &str) {
+        let here =
+            |step: &Step| matches!(&step.what, What::Run(run) if run.command.starts_with(words));
+        let at = self.steps.iter().position(here);
+        let at = at.unwrap_or_else(|| panic!("{} has no command {words}", self.name));
+        let rest = self.steps.split_off(at);
+        for step in std::mem::replace(&mut self.steps, rest) {
+            self.take(&step);
+        }
     }
 
     fn take(&mut self, step: &Step) {
@@ -206,7 +225,7 @@ fn ports(text: &str) -> BTreeMap<String, u16> {
 
 /// Where commands are found: the program under test before everything else, and after everything
 /// else what `scripts/setup test` puts beside it.
-fn programs() -> String {
+pub fn programs() -> String {
     let here = Path::new(PROGRAM).parent().unwrap();
     let tools = here.parent().unwrap().join("tools/bin");
     let system = std::env::var("PATH").unwrap();
