@@ -47,7 +47,7 @@ def reads(figures, axes):
 def mixed(figures, axes):
     rows = figures["rows"]
     names = [row["replica"] for row in rows]
-    ways = ("alone", "during")
+    ways = ("alone", "during", "paced")
     bars(axes[0], names, {way: [row[way]["per_s"] for row in rows] for way in ways})
     axes[0].set(ylabel="reads a second")
     bars(axes[1], names, {way: [row[way]["p99"] / 1e3 for row in rows] for way in ways})

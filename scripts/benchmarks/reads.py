@@ -10,6 +10,14 @@ from .load import drive, generator, leader_first, median, rate_of
 from .writes import WRITE
 
 JSON = {"Content-Type": "application/json"}
+# What is measured of a replica that is read from, and written to besides.
+WAYS = {
+    "alone": "reads alone",
+    "during": "reads beside writers in closed loops",
+    "during_writes": "those writers",
+    "paced": "reads beside {} writes/s",
+    "paced_writes": "those writes",
+}
 
 
 def reads(options, work, processes):
@@ -85,33 +93,35 @@ def mixed(options, work, processes):
     leader, follower, _ = leader_first(urls)
     path = f"/api/v3/proxies/meta/{proxy_of(urls[0], 'small')}"
     rows = []
+    loops = {"during": "", "paced": f":{options.rate}"}
     for name, target in (("follower", follower), ("leader", leader)):
-        alone, during, written = [], [], []
+        found = {way: [] for way in WAYS}
         for _ in range(options.rounds):
             groups = [f"read:{options.readers}"]
-            alone += drive(load, "http", [target], groups, options, read=path)
-            groups.append(f"write:{options.writers}")
-            both = drive(load, "http", [target], groups, options, read=path, write=WRITE)
-            during.append(both[0])
-            written.append(both[1])
-        ways = {"alone": alone, "during": during, "writes": written}
-        rows.append({"replica": name, **{way: median(of) for way, of in ways.items()}})
+            found["alone"] += drive(load, "http", [target], groups, options, read=path)
+            for way, rate in loops.items():
+                both = [*groups, f"write:{options.writers}{rate}"]
+                both = drive(load, "http", [target], both, options, read=path, write=WRITE)
+                found[way].append(both[0])
+                found[f"{way}_writes"].append(both[1])
+        rows.append({"replica": name, **{way: median(of) for way, of in found.items()}})
     under = conditions(quorate)
-    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3)
+    under.update(rounds=options.rounds, seconds=options.seconds, replicas=3, rate=options.rate)
     under["note"] = f"{options.readers} readers, {options.writers} writers, one generator"
     return {"what": "mixed", "conditions": under, "rows": rows}
 
 
 def show_mixed(figures):
     show_head(figures)
-    out = sys.stderr
-    print("replica   way       per s  of alone    p50 us    p99 us  failed  gen %", file=out)
+    out, rate = sys.stderr, figures["conditions"]["rate"]
+    print("replica   what                                per s  of alone    p50 us    p99 us  failed  gen %", file=out)
     for row in figures["rows"]:
-        for way in ("alone", "during", "writes"):
+        for way, what in WAYS.items():
             one = row[way]
-            ratio = f"{one['per_s'] / row['alone']['per_s']:8.2f}" if way != "writes" else " " * 8
+            is_read = not way.endswith("writes")
+            ratio = f"{one['per_s'] / row['alone']['per_s']:8.2f}" if is_read else " " * 8
             print(
-                f"{row['replica']:9} {way:7} {one['per_s']:8.0f} {ratio}  {one['p50']:8} "
+                f"{row['replica']:9} {what.format(rate):34} {one['per_s']:8.0f} {ratio}  {one['p50']:8} "
                 f"{one['p99']:9} {one['failed']:7} {one['generator_percent']:6}",
                 file=out,
             )

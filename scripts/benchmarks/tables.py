@@ -1,5 +1,6 @@
 """Figures as tables of docs/performance.md."""
 
+from .reads import WAYS
 from .scale import middle
 
 
@@ -46,11 +47,13 @@ def reads(figures):
 def mixed(figures):
     rows = []
     for row in figures["rows"]:
-        for way in ("alone", "during", "writes"):
+        for way, what in WAYS.items():
             one = row[way]
-            ratio = "" if way == "writes" else f"{one['per_s'] / row['alone']['per_s']:.2f}"
+            is_read = not way.endswith("writes")
+            ratio = f"{one['per_s'] / row['alone']['per_s']:.2f}" if is_read else ""
             cells = [f"{one['per_s']:.0f}", ratio, ms(one["p50"]), ms(one["p99"]), one["failed"]]
-            rows.append([row["replica"], way, *cells, f"{one['generator_percent']} %"])
+            what = what.format(figures["conditions"]["rate"])
+            rows.append([row["replica"], what, *cells, f"{one['generator_percent']} %"])
     heads = ["replica", "what", "per s", "of alone", "p50 ms", "p99 ms", "failed", "generator"]
     return table(heads, rows)
 
