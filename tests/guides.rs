@@ -33,9 +33,10 @@ use tokio::{task::block_in_place, time::sleep};
 const GETTING_STARTED: &str = "docs/getting-started.md";
 const FROM_UNDERMOON: &str = "docs/migrate-undermoon.md";
 const FROM_KVROCKS_CONTROLLER: &str = "docs/migrate-kvrocks-controller.md";
+const FROM_CELLO: &str = "docs/migrate-cello.md";
 
 /// What the guides show and nobody tries, because it wants a program that is not here.
-const BY_HAND: [(&str, &[&str]); 3] = [
+const BY_HAND: [(&str, &[&str]); 4] = [
     (
         GETTING_STARTED,
         &[
@@ -57,6 +58,7 @@ const BY_HAND: [(&str, &[&str]); 3] = [
         ],
     ),
     (FROM_KVROCKS_CONTROLLER, &["systemctl stop kvrocks-controller"]),
+    (FROM_CELLO, &[]),
 ];
 
 /// Replicas in the place of those that a guide begins with.
@@ -229,6 +231,66 @@ async fn from_kvrocks_controller_and_back() {
         let told = heard.iter().filter(|words| words.starts_with("CLUSTERX SETNODES"));
         assert_eq!(told.count(), 1, "a node was told what it knew: {heard:?}");
     }
+}
+
+/// How the old pool comes to what it has: two clusters of tiny containers, one of them alice's.
+const OLD_POOL: &str = r#"
+```json file=tiny.json
+{"consensus_plugin": "noops", "size": 1, "image": "quorate-test:1",
+ "command": ["/bin/busybox", "httpd", "-f", "-p", "7050"],
+ "services": [{"name": "rest", "offset": 0, "container_port": 7050, "is_published": true}],
+ "network": "old_net", "probe": "tcp"}
+```
+```console
+$ export QUORATE_ENDPOINT=http://127.0.0.1:8080
+$ for kind in 'noops --size 4' 'noops --size 6' 'pbft --mode batch --size 4' 'pbft --mode batch --size 6'; do quorate ctl pool templates remove --plugin $kind --yes; done
+...
+$ quorate ctl pool templates set tiny.json
+template noops/1 is set.
+$ quorate ctl pool settings set port_start=PORT port_step=1 call_timeout_ms=2000 stop_grace_s=0
+...
+$ quorate ctl pool hosts add --name compute1 --url tcp://192.168.7.61:2375 --capacity 2 --autofill true
+...
+```
+```console eventually
+$ quorate ctl pool clusters list --free --health OK -o json | grep -c '"phase": "ready"'
+2
+```
+```console
+$ quorate ctl pool clusters apply alice
+...
+```
+"#;
+
+/// Has a guide's Docker host be this daemon.
+fn put_host_in_place(walk: &mut Walk, docker: &Docker) {
+    walk.set_word("tcp://192.168.7.61:2375", &docker.tcp_url());
+    walk.set_word("192.168.7.61", "127.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_cello() {
+    let mut walk = Walk::open(FROM_CELLO);
+    let docker = block_in_place(Docker::start);
+    let old = Cluster::start(1, &[]).await;
+    let (_, port) = old.replicas[0].client_addr.rsplit_once(':').unwrap();
+    let port = port.parse().unwrap();
+    let mut begin = Walk::of("the old pool", OLD_POOL);
+    begin.set_port(8080, port);
+    // Two clusters with a port each.
+    let first = (free_port(), free_port()).0;
+    begin.set_word("PORT", &first.to_string());
+    put_host_in_place(&mut begin, &docker);
+    block_in_place(|| begin.follow());
+
+    let _cluster = start_replicas(&mut walk).await;
+    walk.set_port(8080, port);
+    put_host_in_place(&mut walk, &docker);
+    walk.set_word("17050", &free_port().to_string());
+    walk.set_word("registry.lan/fabric-peer:0.6", IMAGE);
+    let serving = r#"["/bin/busybox", "httpd", "-f", "-p", "7050"]"#;
+    walk.set_word(r#"["peer", "node", "start"]"#, serving);
+    assert!(block_in_place(|| walk.follow()) > 12);
 }
 
 #[test]

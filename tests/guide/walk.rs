@@ -24,8 +24,9 @@ use super::{
 };
 use crate::support::process::{PROGRAM, free_port};
 
-/// How long one command may take, and how often it is repeated where the guide says to wait.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// How long one command may take, and how long it is repeated where the guide says to wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Marks the processes that a guide has started.
 const MARK: &str = "QUORATE_TEST_GUIDE";
@@ -84,7 +85,6 @@ impl Walk {
 
     /// Has a port of the guide stand for one that is known already.
     pub fn set_port(&mut self, port: u16, here: u16) {
-        self.port(port);
         self.ports.insert(port.to_string(), here);
     }
 
