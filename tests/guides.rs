@@ -9,6 +9,7 @@ mod kvrocks_node;
 mod support;
 
 use std::{
+    net::TcpListener,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -101,6 +102,33 @@ async fn getting_started() {
         ran
     });
     assert!(ran > 30, "only {ran} commands");
+}
+
+/// A base port for `quorate dev`: all ports of its replicas are free.
+fn free_base_port() -> u16 {
+    loop {
+        let base = free_port();
+        let mut ports = (0..3).flat_map(|at| [base + 10 * at, base + 10 * at + 1]);
+        if ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_readme() {
+    let mut walk = Walk::open_partly("README.md");
+    let base = free_base_port();
+    for (at, port) in (0..).zip([7799, 7809, 7819]) {
+        walk.set_port(port, base + 10 * at);
+    }
+    // What `scripts/dev` does once it has built everything.
+    walk.prepare(&format!("quorate dev --base-port {base} >dev.log 2>&1 &"));
+    for at in 0..3 {
+        let url = format!("http://127.0.0.1:{}/readyz", base + 10 * at);
+        walk.prepare(&format!("until curl -sf {url}; do sleep 0.1; done"));
+    }
+    assert_eq!(walk.follow(), 4);
 }
 
 /// An old broker's document: two proxies in a cluster, and one more.

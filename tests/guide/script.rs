@@ -49,6 +49,18 @@ struct Block<'a> {
 
 /// Reads a guide. Panics where it has commands that would be tried by nobody and listed nowhere.
 pub fn read(name: &str, text: &str) -> Vec<Step> {
+    for (at, line) in outside_of_blocks(text) {
+        assert!(!line.starts_with("    "), "{name}:{at}: commands belong in a block of console");
+    }
+    for block in blocks(name, text) {
+        let is_shell = ["sh", "bash", "shell", ""].contains(&block.info);
+        assert!(!is_shell, "{name}:{}: commands belong in a block of console", block.line);
+    }
+    read_consoles(name, text)
+}
+
+/// Reads a text that also has commands which are not meant to be run one after another.
+pub fn read_consoles(name: &str, text: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for block in blocks(name, text) {
         let at = format!("{name}:{}", block.line);
@@ -67,8 +79,6 @@ pub fn read(name: &str, text: &str) -> Vec<Step> {
             steps.extend(commands(&at, &block, &words));
         } else {
             assert!(words.is_empty(), "{at}: a block of {language} with {words:?}");
-            let is_shell = ["sh", "bash", "shell", ""].contains(&language);
-            assert!(!is_shell, "{at}: commands belong in a block of console");
         }
     }
     steps
@@ -85,14 +95,20 @@ fn blocks<'a>(name: &str, text: &'a str) -> Vec<Block<'a>> {
                 block.lines.push(line);
                 open = Some(block);
             }
-            (None, None) => {
-                let is_hidden = line.starts_with("    ");
-                assert!(!is_hidden, "{name}:{}: commands belong in a block of console", at + 1);
-            }
+            (None, None) => {}
         }
     }
     assert!(open.is_none(), "{name}: a block does not end");
     blocks
+}
+
+fn outside_of_blocks(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_inside = false;
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    lines.filter(move |(_, line)| {
+        is_inside ^= line.starts_with("```");
+        !is_inside
+    })
 }
 
 fn commands(at: &str, block: &Block<'_>, words: &[&str]) -> Vec<Step> {

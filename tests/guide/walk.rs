@@ -55,16 +55,24 @@ pub struct Walk {
 impl Walk {
     /// Reads a guide of this repository.
     pub fn open(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self::of(name, &text)
+        Self::of(name, &text_of(name))
+    }
+
+    /// As [`Walk::open`], of a text that has other commands too, which are not tried.
+    pub fn open_partly(name: &str) -> Self {
+        let text = text_of(name);
+        Self::with(name, &text, script::read_consoles(name, &text))
     }
 
     /// As [`Walk::open`], of a text.
     pub fn of(name: &str, text: &str) -> Self {
+        Self::with(name, text, script::read(name, text))
+    }
+
+    fn with(name: &str, text: &str, steps: Vec<Step>) -> Self {
         Self {
             name: name.to_owned(),
-            steps: script::read(name, text),
+            steps,
             dir: TempDir::with_prefix("quorate-guide-").unwrap(),
             ports: ports(text),
             words: Vec::new(),
@@ -91,6 +99,12 @@ impl Walk {
     /// Has a word of the guide stand for another.
     pub fn set_word(&mut self, word: &str, here: &str) {
         self.words.push((word.to_owned(), here.to_owned()));
+    }
+
+    /// Runs a command that the guide takes for done.
+    pub fn prepare(&self, command: &str) {
+        let (status, printed) = self.shell(command);
+        assert!(status.is_some_and(|status| status.success()), "{command}: {status:?}: {printed}");
     }
 
     /// Commands that are not tried.
@@ -195,6 +209,11 @@ impl Walk {
         }
         self.words.iter().fold(done, |text, (word, here)| text.replace(word, here))
     }
+}
+
+fn text_of(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Waits for a process; ends it when the time is over.
