@@ -4,10 +4,14 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "console/buttons.rs"]
+mod buttons;
 mod cello_live;
 mod kvrocks_live;
 #[path = "console/look.rs"]
 mod look;
+#[path = "console/operate.rs"]
+mod operate;
 #[path = "console/page.rs"]
 mod page;
 mod support;
@@ -15,8 +19,11 @@ mod support;
 use std::path::Path;
 
 use cello_live::{Pool, SMALL};
-use kvrocks_live::{Site, kvrocks_node::Options};
-use page::{Console, PAGES, register_proxies};
+use kvrocks_live::{
+    Site,
+    kvrocks_node::{Node, Options},
+};
+use page::{Console, PAGES, register_proxies, register_proxies_of};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use support::{cluster::Cluster, docker::Docker};
@@ -33,6 +40,11 @@ async fn calm(backups: &Path) -> Cluster {
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn every_button_is_pressed_by_some_test() {
+    buttons::assert_pressed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,6 +202,15 @@ async fn kvrocks_is_operated() {
     site.agreed("orders").await;
     console.wait_text("#cluster", "4 of 4").await;
     migrate(&console).await;
+    cancel_and_retry(&console, site.node(&nodes[0])).await;
+    let pushes = |site: &Site| {
+        let heard = site.nodes[&nodes[3]].heard();
+        heard.iter().filter(|words| words.starts_with("CLUSTERX SETNODES")).count()
+    };
+    let before = pushes(&site);
+    console.push("#cluster", "Push the topology to all nodes").await;
+    console.wait_text("#notes", "All nodes have the recorded topology").await;
+    assert!(pushes(&site) > before, "nothing was pushed");
     rehearse_and_fail_over(&console, &nodes[1]).await;
     site.agreed("orders").await;
     console.act("#cluster", &format!("Remove node {}", nodes[3]), &[("typed", &nodes[3])]).await;
@@ -197,13 +218,42 @@ async fn kvrocks_is_operated() {
     let shown = console.get(path).await;
     assert_eq!(shown["data"]["cluster"]["shards"][1]["nodes"].as_array().unwrap().len(), 1);
     site.agreed("orders").await;
+    console.act("#cluster", "Remove shard 1", &[("typed", "shard 1")]).await;
+    let shown = console.get(path).await;
+    assert_eq!(shown["data"]["cluster"]["shards"].as_array().unwrap().len(), 1);
+    site.agreed("orders").await;
     console.act("#cluster", "Delete cluster orders", &[("typed", "orders")]).await;
     assert_eq!(console.get("/api/v1/namespaces/n/clusters").await["data"]["clusters"], json!([]));
     let known = [("name", "again"), ("nodes", &*nodes[1])];
     console.act(".page-head", "Import cluster", &known).await;
     let shown = console.get("/api/v1/namespaces/n/clusters/again").await;
-    assert_eq!(shown["data"]["cluster"]["shards"].as_array().unwrap().len(), 2);
+    assert_eq!(shown["data"]["cluster"]["shards"].as_array().unwrap().len(), 1);
     console.wait_text("#cluster", "Cluster again").await;
+}
+
+/// A migration that waits behind another one is cancelled, and tried again later.
+async fn cancel_and_retry(console: &Console, source: &Node) {
+    let jobs = "/api/v1/namespaces/n/clusters/orders/migrations";
+    let is = |id: u64, state: &'static str| {
+        move |answer: &Value| {
+            let jobs = answer["data"]["migrations"].as_array().unwrap();
+            jobs.iter().any(|job| job["id"] == id && job["state"] == state)
+        }
+    };
+    source.fault(|faults| faults.holds_migrations = true);
+    for slots in ["0-9", "10-19"] {
+        console.act("#cluster", "Migrate slots", &[("slots", slots), ("target", "1")]).await;
+    }
+    console.push("#migrations", "Cancel migration 4").await;
+    console.wait_for(jobs, is(4, "cancelled")).await;
+    source.fault(|faults| faults.holds_migrations = false);
+    console.wait_for(jobs, is(3, "succeeded")).await;
+    // Another attempt is another migration.
+    console.push("#migrations", "Retry migration 4").await;
+    console.wait_for(jobs, is(5, "succeeded")).await;
+    console.act("#cluster", "Migrate slots", &[("slots", "0-19"), ("target", "0")]).await;
+    console.wait_for(jobs, is(6, "succeeded")).await;
+    console.wait_text("[data-shard='1'] .chips", "no slots").await;
 }
 
 /// By the form, and by dragging a range onto a shard.
@@ -267,6 +317,10 @@ async fn the_pool_is_operated() {
     console.wait_text("#clusters", "ann").await;
     look::views(&console, &[("pool", "#hosts")]).await;
     console.resize(1280, 900).await;
+    let restart = format!("Restart cluster {name}");
+    console.push("#clusters", &restart).await;
+    console.wait_text("#notes", &format!("{name} is restarted")).await;
+    console.wait_for(clusters, are(2, "health", "OK")).await;
     let release = format!("Release cluster {name}");
     console.act("#clusters", &release, &[("typed", name)]).await;
     console.wait_for(clusters, are(0, "user_id", "ann")).await;
@@ -278,13 +332,37 @@ async fn the_pool_is_operated() {
         (&hosts["data"][0]["capacity"], &hosts["data"][0]["autofill"]),
         (&json!(3), &json!("false"))
     );
-    console.act("#templates", "Remove template noops/1", &[("typed", "noops/1")]).await;
-    assert_eq!(console.get("/quorate/v1/pool/templates").await["data"], json!([]));
+    console.push("#hosts", "Fill host compute1").await;
+    let all = console.wait_for(clusters, are(3, "health", "OK")).await;
+    let name = all["data"][0]["name"].as_str().unwrap();
+    console.act("#clusters", &format!("Delete cluster {name}"), &[("typed", name)]).await;
+    let gone = |answer: &Value| answer["data"].as_array().unwrap().len() == 2;
+    console.wait_for(clusters, gone).await;
+    templates(&console).await;
     console.act("#hosts", "Clean host compute1", &[("typed", "compute1")]).await;
     console.wait_for(clusters, |answer| answer["data"] == json!([])).await;
     console.act("#hosts", "Remove host compute1", &[("typed", "compute1")]).await;
     assert_eq!(console.get("/quorate/v1/pool/hosts").await["data"], json!([]));
     console.is_content().await;
+}
+
+async fn templates(console: &Console) {
+    let templates = "/quorate/v1/pool/templates";
+    let text = |image: &str| {
+        let service = json!({"name": "rest", "offset": 0, "container_port": 80});
+        let one =
+            json!({"consensus_plugin": "web", "size": 2, "image": image, "services": [service]});
+        one.to_string()
+    };
+    console.act("#templates", "Put template", &[("text", &text("web:1"))]).await;
+    console.act("#templates", "Edit template web/2", &[("text", &text("web:2"))]).await;
+    let kept = console.get(templates).await;
+    let images: Vec<_> = kept["data"].as_array().unwrap().iter().map(|one| &one["image"]).collect();
+    assert!(images.contains(&&json!("web:2")) && !images.contains(&&json!("web:1")), "{kept}");
+    for kind in ["web/2", "noops/1"] {
+        console.act("#templates", &format!("Remove template {kind}"), &[("typed", kind)]).await;
+    }
+    assert_eq!(console.get(templates).await["data"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,12 +378,15 @@ async fn the_cluster_is_operated_and_its_events_are_found() {
     let status = console.get("/quorate/v1/status").await;
     assert_eq!(status["leader"], json!(follower));
     console.wait_text("#leadership", &format!("replica {follower}")).await;
+    console.act("#leadership", "Transfer leadership", &[]).await;
+    console.wait_for("/quorate/v1/status", |status| status["leader"] != json!(follower)).await;
     console.push("#log", "Take a snapshot").await;
     console.wait_for("/quorate/v1/status", |status| status["snapshot_index"] != 0).await;
     console.push("#backups", "Take a backup").await;
     console.wait_text("#backups table", ".qback").await;
     let kept = console.get("/quorate/v1/backups").await;
     assert_eq!(kept["backups"].as_array().unwrap().len(), 1);
+    operate::downloads(&console).await;
     let new = [("peer_addr", "127.0.0.1:1"), ("client_url", "http://127.0.0.1:2")];
     console.act("#members", "Add member", &new).await;
     console
@@ -316,6 +397,24 @@ async fn the_cluster_is_operated_and_its_events_are_found() {
     console.wait_for("/quorate/v1/members", |all| all["removed"] == json!([4])).await;
     console.wait_text("#members", "Removed for ever: 4").await;
     events(&console).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_move_and_take_the_places_of_others() {
+    let mut cluster = Cluster::start(3, &CALM).await;
+    let console = Console::open(cluster.url(cluster.wait_leader().await)).await;
+    console.visit("operations").await;
+    operate::members(&mut cluster, &console).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feature_level_is_raised_once_all_know_it() {
+    operate::level().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_in_quarantine_is_healed() {
+    operate::heal().await;
 }
 
 async fn events(console: &Console) {
@@ -330,6 +429,25 @@ async fn events(console: &Console) {
     console.fill("#filter-text", "").await;
     console.fill("#filter-family", "kvrocks").await;
     console.wait_text("#events", "No event matches").await;
+    console.fill("#filter-family", "").await;
+    // What happens while the list is held comes when it goes on.
+    console.push(".filters", "Hold the list of events").await;
+    let revision = "
+        const said = document.querySelector('#events p.quiet').textContent;
+        return Number(said.split('up to revision ')[1].replace(/\\D/g, '')) > arguments[0];";
+    let before = console.get("/quorate/v1/status").await["applied_index"].clone();
+    register_proxies_of(console, 2..=26, 2).await;
+    let after = json!(before.as_u64().unwrap() + 49);
+    console.wait("the feed has gone on", revision, &[after]).await;
+    let script = "return document.querySelector('#events').innerText.includes('10.0.0.25:7002')";
+    assert_eq!(console.run(script, &[]).await, json!(false), "the list is held");
+    console.push(".filters", "Let the list of events go on").await;
+    console.wait_text("#events", "10.0.0.25:7002").await;
+    let rows = "return document.querySelectorAll('#events tbody tr').length";
+    assert_eq!(console.run(rows, &[]).await, json!(40));
+    console.push("#events", "Show more of the events").await;
+    let more = "return document.querySelectorAll('#events tbody tr').length > 50";
+    console.wait("more events", more, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! The console as a person uses it: pages, buttons by their names, dialogs.
 
 use std::{
-    ops::Deref,
+    ops::{Deref, RangeInclusive},
     time::{Duration, Instant},
 };
 
@@ -50,8 +50,24 @@ impl Console {
     pub async fn open(url: String) -> Self {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let console = Self { browser: Browser::start().await, url, client };
-        console.browser.open(&format!("{}/ui", console.url)).await;
+        console.load().await;
         console
+    }
+
+    /// Loads the page. The browser drops what it is loading when an interface of the machine comes
+    /// or goes, as those of containers do; then it is loaded again.
+    async fn load(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_drawn = "return Boolean(document.documentElement.dataset.drawn)";
+        self.browser.open(&format!("{}/ui", self.url)).await;
+        while self.run(is_drawn, &[]).await != json!(true) {
+            sleep(Duration::from_millis(50)).await;
+            let complaints = self.complaints().await;
+            assert!(Instant::now() < deadline, "the page is not drawn: {complaints:#?}");
+            if complaints.iter().any(|one| one.contains("ERR_NETWORK_CHANGED")) {
+                self.browser.open(&format!("{}/ui", self.url)).await;
+            }
+        }
     }
 
     /// Goes to a page, `undermoon` or `kvrocks/n/c`, and waits until it shows data.
@@ -141,7 +157,12 @@ impl Console {
 
 /// Registers undermoon proxies on hosts `10.0.0.1`, `10.0.0.2` and so on, `each` on every one.
 pub async fn register_proxies(console: &Console, hosts: usize, each: usize) {
-    for host in 1..=hosts {
+    register_proxies_of(console, 1..=hosts, each).await;
+}
+
+/// As [`register_proxies`], on these hosts.
+pub async fn register_proxies_of(console: &Console, hosts: RangeInclusive<usize>, each: usize) {
+    for host in hosts {
         for at in 1..=each {
             let body = json!({
                 "proxy_address": format!("10.0.0.{host}:700{at}"),

@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -29,6 +29,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Under this name the protocol hands elements out.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// How the protocol writes the key.
+const BACKSPACE: &str = "\u{E003}";
+/// Where files go that a page hands out, below the browser's own directory.
+const DOWNLOADS: &str = "downloads";
 
 /// What the browser is started with, besides a directory of its own.
 const FLAGS: [&str; 10] = [
@@ -51,7 +56,7 @@ pub struct Browser {
     pid: i32,
     session: String,
     client: Client,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -75,7 +80,9 @@ impl Browser {
         let mut flags: Vec<String> = FLAGS.map(ToOwned::to_owned).to_vec();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
         let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "goog:chromeOptions": { "args": flags },
+            "goog:chromeOptions": { "args": flags, "prefs": {
+                "download.default_directory": profile.path().join(DOWNLOADS),
+            } },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
         let url = format!("http://127.0.0.1:{port}/session");
@@ -86,7 +93,7 @@ impl Browser {
         let id = begun["sessionId"].as_str().unwrap();
         let pid = begun["capabilities"]["goog:processID"].as_i64().unwrap_or_default();
         let session = format!("{url}/{id}");
-        Self { driver, pid: i32::try_from(pid).unwrap(), session, client, _profile: profile }
+        Self { driver, pid: i32::try_from(pid).unwrap(), session, client, profile }
     }
 
     /// Gives a command that must be carried out.
@@ -215,7 +222,27 @@ impl Browser {
         let is_chosen = self.run(script, &[selector.into(), text.into()]).await;
         if is_chosen == json!(false) {
             let path = format!("/element/{id}/value");
+            // What was there is selected: one press of a key takes it out.
+            let text = if text.is_empty() { BACKSPACE } else { text };
             self.command(Method::POST, &path, json!({ "text": text })).await;
+        }
+    }
+
+    /// Waits until a page has handed out a file whose name begins and ends so; where it is.
+    pub async fn downloaded(&self, begin: &str, end: &str) -> PathBuf {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let entries = fs::read_dir(self.profile.path().join(DOWNLOADS));
+            let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
+            let is_it = |path: &PathBuf| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                name.starts_with(begin) && name.ends_with(end)
+            };
+            if let Some(path) = paths.into_iter().find(is_it) {
+                return path;
+            }
+            assert!(Instant::now() < deadline, "no file {begin}...{end} was handed out");
+            sleep(PAUSE).await;
         }
     }
 

@@ -13,4 +13,5 @@ pub mod process;
 pub mod readers;
 pub mod resp;
 pub mod server_proxy;
+pub mod spoil;
 pub mod writers;

@@ -18,6 +18,7 @@ export class Subject {
     this.askedAt = Number.NEGATIVE_INFINITY;
     this.isAsking = false;
     this.isAskedAgain = false;
+    this.life = 0;
   }
 
   /// How old what is shown is by now: its age when it was read, and the time since.
@@ -33,16 +34,14 @@ export class Subject {
     }
     this.isAsking = true;
     const begun = performance.now();
+    const life = this.life;
     this.askedAt = begun;
     try {
       const answer = await this.ask();
-      this.value = this.pick(answer.value, answer);
-      this.index = answer.index;
-      this.readAt = begun;
-      this.stateAgeMs = Number.isFinite(answer.ageMs) ? answer.ageMs : 0;
-      this.error = null;
+      // What was asked for under another login is not for whoever looks now.
+      if (life === this.life) this.take(answer, begun);
     } catch (error) {
-      this.error = error;
+      if (life === this.life) this.error = error;
     }
     this.isAsking = false;
     tell();
@@ -52,10 +51,20 @@ export class Subject {
     }
   }
 
+  /// Takes an answer in.
+  take(answer, askedAt) {
+    this.value = this.pick(answer.value, answer);
+    this.index = answer.index;
+    this.readAt = askedAt;
+    this.stateAgeMs = Number.isFinite(answer.ageMs) ? answer.ageMs : 0;
+    this.error = null;
+  }
+
   /// Takes what is shown for unknown, for another login.
   forget() {
     this.value = undefined;
     this.error = null;
+    this.life += 1;
     this.askedAt = Number.NEGATIVE_INFINITY;
   }
 }

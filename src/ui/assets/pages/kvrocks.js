@@ -128,7 +128,7 @@ function summary(one, seen) {
   );
 }
 
-const isOpen = (job) => job.state === "pending" || job.state === "running";
+const isOpen = (job) => ["queued", "pending", "running"].includes(job.state);
 
 /// A shard by its master, which is how clients know it.
 export function shardName(shard, at) {
@@ -233,7 +233,7 @@ function chip(path, one, slots, at) {
   return h("button", { type: "button", class: "chip mono", key: slots, onpointerdown: begin, onclick: press, "aria-label": `Move slots ${slots} of shard ${at}` }, slots);
 }
 
-const PHASES = { pending: "quiet", running: "warn", succeeded: "good", failed: "bad", cancelled: "quiet" };
+const PHASES = { queued: "quiet", pending: "quiet", running: "warn", succeeded: "good", failed: "bad", cancelled: "quiet" };
 
 function migrations(path, seen) {
   const jobs = [...(seen.value?.migrations ?? [])].sort((a, b) => isOpen(b) - isOpen(a) || b.id - a.id);
