@@ -173,7 +173,7 @@ function shardCard({ path, one, shard, at, seen }) {
         { class: "actions" },
         button("Fail over", () => actions.failover(path, one, at), { label: `Fail over shard ${at}` }),
         button("Add node", () => actions.addNode(path, at), { label: `Add a node to shard ${at}` }),
-        button("Remove", () => actions.removeShard(path, at), { label: `Remove shard ${at}` }),
+        button("Remove", () => actions.removeShard(path, at), { label: `Remove shard ${at}`, disabled: chips.length > 0 || one.shards.length === 1 }),
       ),
     ),
     h("p", { class: "chips" }, chips.length > 0 ? chips : tag("no slots"), " ", onward),
