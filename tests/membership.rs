@@ -52,30 +52,12 @@ async fn members(cluster: &Cluster) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Describes a replica that joins by itself, and starts it.
+/// Starts a replica that joins by itself.
 fn join(cluster: &mut Cluster, id: u64, with_id: bool) {
-    let known: Vec<String> = cluster.replicas.iter().map(|r| r.peer_addr.clone()).collect();
-    let mut replica = Replica::new(id, cluster.dir());
-    let id_text = id.to_string();
-    let data_dir = replica.data_dir.display().to_string();
-    let known = known.join(",");
-    let mut args = vec![
-        "--join",
-        &known,
-        "--peer-listen",
-        &replica.peer_addr,
-        "--listen",
-        &replica.client_addr,
-        "--data-dir",
-        &data_dir,
-    ];
-    if with_id {
-        args.extend(["--replica-id", &id_text]);
-    }
-    let args = args.into_iter().map(ToOwned::to_owned).collect();
-    replica.set_args(args);
-    replica.start();
-    cluster.replicas.push(replica);
+    let replica = Replica::new(id, cluster.dir());
+    let id = id.to_string();
+    let flags = ["--replica-id", &id];
+    cluster.join(replica, if with_id { &flags } else { &[] });
 }
 
 /// Waits until exactly these replicas vote and no change is under way.
@@ -174,7 +156,7 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
             ["--peer-addr", &next.peer_addr, "--client-url", &next.url()].map(str::to_owned);
         let words: Vec<&str> = words.into_iter().chain(place.iter().map(String::as_str)).collect();
         done(&cluster, &words).await;
-        start_registered(&mut cluster, next);
+        cluster.join(next, &[]);
     }
     let mut wanted: Vec<u64> = (1..=7).filter(|id| ![leader, other].contains(id)).collect();
     wait_voters(&cluster, &wanted).await;
@@ -212,25 +194,6 @@ async fn three_then_five_then_two_killed_and_replaced_then_three() {
         let known = leader_url(&cluster, replica.id).await;
         assert_eq!(format!("http://{known}"), cluster.url(leader));
     }
-}
-
-/// Starts a replica that an operator has registered.
-fn start_registered(cluster: &mut Cluster, mut replica: Replica) {
-    let known: Vec<String> = cluster.replicas.iter().map(|r| r.peer_addr.clone()).collect();
-    let data_dir = replica.data_dir.display().to_string();
-    let args = [
-        "--join",
-        &known.join(","),
-        "--peer-listen",
-        &replica.peer_addr,
-        "--listen",
-        &replica.client_addr,
-        "--data-dir",
-        &data_dir,
-    ];
-    replica.set_args(args.map(str::to_owned).to_vec());
-    replica.start();
-    cluster.replicas.push(replica);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -376,7 +339,7 @@ async fn peers_of_the_kvrocks_family_are_the_members() {
     assert_eq!(answer.status(), StatusCode::OK);
     let found = cluster.ask(2, "/api/v1/raft/peers").await.unwrap();
     assert_eq!(found["data"]["peers"]["4"], peer.as_str(), "{found}");
-    start_registered(&mut cluster, next);
+    cluster.join(next, &[]);
     wait_voters(&cluster, &[1, 2, 3, 4]).await;
     let url = format!("{}/api/v1/raft/peers", cluster.url(1));
     let remove = json!({"id": 4, "operation": "remove"});

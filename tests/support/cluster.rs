@@ -99,6 +99,25 @@ impl Cluster {
         self.replicas.iter().map(Replica::url).collect()
     }
 
+    /// Starts a replica that joins the ones that are there, with these flags besides.
+    pub fn join(&mut self, mut replica: Replica, flags: &[&str]) {
+        let known: Vec<String> = self.replicas.iter().map(|one| one.peer_addr.clone()).collect();
+        let data_dir = replica.data_dir.display().to_string();
+        let args = [
+            "--join",
+            &known.join(","),
+            "--peer-listen",
+            &replica.peer_addr,
+            "--listen",
+            &replica.client_addr,
+            "--data-dir",
+            &data_dir,
+        ];
+        replica.set_args(args.iter().chain(flags).map(|arg| (*arg).to_owned()).collect());
+        replica.start();
+        self.replicas.push(replica);
+    }
+
     /// The replica of an id.
     pub fn replica(&mut self, id: u64) -> &mut Replica {
         self.replicas.iter_mut().find(|replica| replica.id == id).expect("a known id")

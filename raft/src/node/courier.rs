@@ -134,7 +134,7 @@ async fn send(peers: &Peers, mut load: Vec<Parcel>) {
 }
 
 /// Resolves when nobody waits for any of the proposals any more, because the leader changed or
-/// time is up: a request that hangs must not keep others waiting then.
+/// time is up: then a request that hangs is let go, instead of holding its bodies until it ends.
 async fn abandoned(load: &mut [Parcel]) {
     for parcel in load {
         parcel.sender.closed().await;
