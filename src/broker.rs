@@ -11,7 +11,8 @@ pub mod secrets;
 
 use std::{fmt, io, ops::Deref, sync::Arc, time::Duration};
 
-use quorate_raft::{EventPage, Node, Proposal, Requester};
+use metrics::{Counter, Histogram};
+use quorate_raft::{EventPage, Node, Proposal, Requester, handles::Handles};
 pub use quorate_raft::{ProposeError, ReadError, ReadMode, RequestId};
 use tokio::{
     sync::watch,
@@ -110,6 +111,22 @@ pub struct Broker {
     node: Node<Replica>,
     progress: watch::Receiver<Progress>,
     keys: KeyRing,
+    meters: Arc<Meters>,
+}
+
+/// What is counted for every proposal.
+struct Meters {
+    proposals: Handles<Counter>,
+    seconds: Handles<Histogram>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            proposals: Handles::of_counter(telemetry::METRICS, telemetry::PROPOSALS_TOTAL),
+            seconds: Handles::of_histogram(telemetry::METRICS, telemetry::PROPOSAL_SECONDS),
+        }
+    }
 }
 
 impl fmt::Debug for Broker {
@@ -127,7 +144,7 @@ impl Broker {
         let node = Node::start(config, Replica::default()).await?;
         let (sender, progress) = watch::channel(Progress::default());
         tokio::spawn(founding::found(node.clone(), foundation, sender));
-        Ok(Self { node, progress, keys: KeyRing::default() })
+        Ok(Self { node, progress, keys: KeyRing::default(), meters: Arc::default() })
     }
 
     /// Has a command applied, wherever the leader is, and waits for its reply.
@@ -167,10 +184,8 @@ impl Broker {
             Err(ProposeError::Unknown { .. }) => "unknown",
             Err(_) => "invalid",
         };
-        let labels = [("family", family), ("outcome", outcome)];
-        metrics::counter!(telemetry::PROPOSALS_TOTAL, &labels).increment(1);
-        metrics::histogram!(telemetry::PROPOSAL_SECONDS, "family" => family)
-            .record(begun.elapsed());
+        self.meters.proposals.count(&[family, outcome]);
+        self.meters.seconds.record(&[family], begun.elapsed());
         done
     }
 
@@ -253,8 +268,12 @@ impl Broker {
             return true;
         }
         let mut progress = self.progress.clone();
-        let founded = progress.wait_for(|progress| *progress == Progress::Founded);
-        matches!(timeout_at(deadline, founded).await, Ok(Ok(_)))
+        // In a box, because it is moved about with every read, and waits once.
+        let founded = async move {
+            let founded = progress.wait_for(|progress| *progress == Progress::Founded);
+            matches!(timeout_at(deadline, founded).await, Ok(Ok(_)))
+        };
+        Box::pin(founded).await
     }
 
     /// Whether the replica has caught up with a founded cluster.

@@ -2,11 +2,14 @@
 
 mod stall;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+};
 
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    response::Response,
 };
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -83,17 +86,21 @@ impl Server {
 
     /// Serves a port until the server stops.
     pub fn serve(&self, listener: TcpListener, app: Router) {
-        self.serve_inside(None, listener, app);
+        self.serve_with(None, listener, routed(app));
     }
 
-    /// As [`Server::serve`], inside TLS if there is any.
-    pub fn serve_inside(&self, tls: Option<ClientPortTls>, listener: TcpListener, app: Router) {
+    /// As [`Server::serve`], inside TLS if there is any, with whatever answers the requests.
+    pub fn serve_with<A, F>(&self, tls: Option<ClientPortTls>, listener: TcpListener, answer: A)
+    where
+        A: Fn(Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
         let shared = Arc::clone(&self.shared);
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             let stop = shared.stop.clone();
             tokio::select! {
-                () = accept(shared, tasks, listener, Port { app, tls }) => {}
+                () = accept(shared, tasks, listener, Port { answer, tls }) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -129,12 +136,29 @@ impl Shared {
 
 /// What connections to one port have in common.
 #[derive(Clone)]
-struct Port {
-    app: Router,
+struct Port<A> {
+    answer: A,
     tls: Option<ClientPortTls>,
 }
 
-async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, port: Port) {
+/// Answers as a router does.
+pub fn routed(app: Router) -> impl Fn(Request) -> Routed + Clone + Send + Sync + 'static {
+    move |request| Box::pin(answer_by(app.clone(), request))
+}
+
+/// The answer of a router, on its way.
+pub type Routed = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+async fn answer_by(app: Router, request: Request) -> Response {
+    let answered: Result<_, Infallible> = app.oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
+}
+
+async fn accept<A, F>(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, port: Port<A>)
+where
+    A: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
@@ -158,20 +182,23 @@ async fn accept(shared: Arc<Shared>, tasks: TaskTracker, listener: TcpListener, 
 }
 
 /// Shakes hands where the port wants it, and serves the connection to its end.
-async fn welcome(
+async fn welcome<A, F>(
     stream: TcpStream,
     peer: SocketAddr,
-    port: Port,
+    port: Port<A>,
     limits: Limits,
     (watcher, stop): (Watcher, CancellationToken),
-) {
+) where
+    A: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     metrics::counter!(telemetry::CLIENT_CONNECTIONS_TOTAL).increment(1);
     metrics::gauge!(telemetry::CLIENT_CONNECTIONS).increment(1.0);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
     match port.tls {
-        None => converse(stream, peer, port.app, limits, watcher).await,
+        None => converse(stream, peer, port.answer, limits, watcher).await,
         Some(tls) => {
             let shaken =
                 timeout(limits.head_timeout, TlsAcceptor::from(tls.present()).accept(stream));
@@ -182,7 +209,7 @@ async fn welcome(
             let outcome = if shaken.is_ok() { "done" } else { "failed" };
             metrics::counter!(telemetry::TLS_HANDSHAKES_TOTAL, "outcome" => outcome).increment(1);
             match shaken {
-                Ok(stream) => converse(stream, peer, port.app, limits, watcher).await,
+                Ok(stream) => converse(stream, peer, port.answer, limits, watcher).await,
                 Err(error) => tracing::debug!(%peer, %error, "a client did not shake hands"),
             }
         }
@@ -191,21 +218,21 @@ async fn welcome(
 }
 
 /// Serves one connection to its end.
-async fn converse(
+async fn converse<A, F>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
-    app: Router,
+    answer: A,
     limits: Limits,
     watcher: Watcher,
-) {
+) where
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
-        let app = app.clone();
-        async move {
-            let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let answered: Result<_, Infallible> = app.oneshot(request).await;
-            answered
-        }
+        let mut request: Request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

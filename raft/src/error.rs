@@ -147,6 +147,14 @@ pub enum StartError {
     /// The cluster uses meanings that this program does not know.
     #[error("{0}")]
     Newer(String),
+    /// What was committed when the replica stopped cannot be applied again.
+    #[error("{place}: {reason}")]
+    Replay {
+        /// The data directory.
+        place: String,
+        /// The entry, what is wrong with it, and what to do.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("{doing}")]
     Io {

@@ -14,6 +14,7 @@ pub mod agreement;
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod handles;
 pub mod machine;
 pub mod members;
 pub mod metrics;

@@ -4,7 +4,7 @@
 //! `Quorate-Consistency: linearizable` or `?consistency=linearizable` waits for everything that
 //! was committed when the request came; `Quorate-Min-Index: N` waits until N is applied here.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use axum::{
     extract::Query,
@@ -98,13 +98,38 @@ fn parameter(uri: &Uri) -> Option<String> {
     Query::<Parameters>::try_from_uri(uri).ok()?.0.consistency
 }
 
+/// A number as it was last told on this thread: it is mostly the same from answer to answer.
+struct Told {
+    number: u64,
+    value: HeaderValue,
+}
+
+impl Told {
+    const fn nothing() -> Self {
+        Self { number: 0, value: HeaderValue::from_static("0") }
+    }
+
+    fn tell(&mut self, number: u64) -> HeaderValue {
+        if self.number != number {
+            *self = Self { number, value: HeaderValue::from(number) };
+        }
+        self.value.clone()
+    }
+}
+
+thread_local! {
+    static TOLD: RefCell<[Told; 4]> = const { RefCell::new([const { Told::nothing() }; 4]) };
+}
+
 /// Tells the client where this replica stood.
 pub(crate) fn stamp(headers: &mut HeaderMap, position: Position) {
-    headers.insert(INDEX, HeaderValue::from(position.index));
-    headers.insert(TERM, HeaderValue::from(position.term));
-    let leader = position.leader.map_or(HeaderValue::from_static("none"), HeaderValue::from);
-    headers.insert(LEADER, leader);
-    headers.insert(AGE_MS, HeaderValue::from(position.age_ms));
+    TOLD.with_borrow_mut(|[index, term, leader, age_ms]| {
+        headers.insert(INDEX, index.tell(position.index));
+        headers.insert(TERM, term.tell(position.term));
+        let none = || HeaderValue::from_static("none");
+        headers.insert(LEADER, position.leader.map_or_else(none, |id| leader.tell(id)));
+        headers.insert(AGE_MS, age_ms.tell(position.age_ms));
+    });
 }
 
 #[cfg(test)]

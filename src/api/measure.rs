@@ -6,8 +6,7 @@ use std::{
 };
 
 use axum::{
-    extract::Request,
-    http::{Method, Uri},
+    http::{Method, request::Parts},
     response::Response,
 };
 use metrics::{Counter, Gauge, Histogram};
@@ -64,21 +63,17 @@ pub(super) struct Measured {
     meters: Arc<Meters>,
     family: usize,
     kind: usize,
-    method: Method,
-    uri: Uri,
     begun: Instant,
 }
 
 impl Measured {
-    pub(super) fn begin(meters: &Arc<Meters>, request: &Request) -> Self {
+    pub(super) fn begin(meters: &Arc<Meters>, head: &Parts) -> Self {
         meters.in_flight().increment(1.0);
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_read = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         Self {
             meters: Arc::clone(meters),
-            family: family_of(request.uri().path()),
+            family: family_of(head.uri.path()),
             kind: usize::from(!is_read),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
             begun: Instant::now(),
         }
     }
@@ -89,9 +84,9 @@ impl Measured {
     }
 
     /// Counts the answer. A request whose client went away has none.
-    pub(super) fn end(self, response: &Response, request_id: Option<RequestId>) {
+    pub(super) fn end(self, head: &Parts, response: &Response, request_id: Option<RequestId>) {
         let elapsed = self.begun.elapsed();
-        self.tell(response.status().as_u16(), elapsed, request_id);
+        self.tell(head, response.status().as_u16(), elapsed, request_id);
         let status = match response.status().as_u16() {
             500.. => 3,
             400.. => 2,
@@ -104,8 +99,8 @@ impl Measured {
 }
 
 impl Measured {
-    fn tell(&self, status: u16, elapsed: Duration, request_id: Option<RequestId>) {
-        let Self { method, uri, .. } = self;
+    fn tell(&self, head: &Parts, status: u16, elapsed: Duration, request_id: Option<RequestId>) {
+        let Parts { method, uri, .. } = head;
         let (family, kind) = (FAMILIES[self.family], KINDS[self.kind]);
         let (path, elapsed_ms) = (uri.path(), telemetry::millis(elapsed));
         let request_id = request_id.map(tracing::field::display);

@@ -4,7 +4,7 @@
 //! answer is ([`consistency`]), which wish it stands for ([`identity`]), its bounds ([`limit`]),
 //! whose promises it keeps ([`profile`]), who may ask ([`auth`]), how often ([`share`]), and its
 //! encoding; also the web console, and the refusal of what foreign pages send. A new family is one more folder, one
-//! field of [`Settings`] and one line in [`router`].
+//! field of [`Settings`] and one line in [`App::new`].
 
 pub mod admin;
 pub mod auth;
@@ -24,6 +24,8 @@ pub mod undermoon;
 pub mod waiting;
 
 use std::{
+    convert::Infallible,
+    future::Future,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant as StdInstant},
@@ -31,12 +33,14 @@ use std::{
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State},
+    body::Body,
+    extract::{ConnectInfo, Request},
     http::{Method, request::Parts},
-    middleware::{self, Next},
     response::Response,
 };
+use futures::FutureExt;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tower::ServiceExt;
 
 use self::{
     auth::{Anonymous, Keeper},
@@ -115,17 +119,70 @@ impl Default for Settings {
     }
 }
 
-/// Every family of the client port. What no family serves is answered 404 with an empty body.
-pub fn router(broker: Broker, settings: Settings) -> Router {
-    let edge = Arc::new(Edge::new(broker, settings));
-    Router::new()
-        .merge(undermoon::router(Arc::clone(&edge)))
-        .merge(kvrocks::router(Arc::clone(&edge)))
-        .merge(cello::router(Arc::clone(&edge)))
-        .merge(admin::router(Arc::clone(&edge)))
-        .merge(openapi::router())
-        .merge(console::router())
-        .layer(middleware::from_fn_with_state(edge, stamp))
+/// The client port of a replica: every family. Cheap to clone.
+///
+/// What server proxies and coordinators ask all day goes to its family at once; the rest is found by
+/// a router, which costs as much as such an answer does.
+#[derive(Clone)]
+pub struct App(Arc<Families>);
+
+struct Families {
+    edge: Arc<Edge>,
+    undermoon: undermoon::Family,
+    others: Router,
+}
+
+impl App {
+    /// Answers for a replica.
+    #[must_use]
+    pub fn new(broker: Broker, settings: Settings) -> Self {
+        let edge = Arc::new(Edge::new(broker, settings));
+        let others = Router::new()
+            .merge(kvrocks::router(Arc::clone(&edge)))
+            .merge(cello::router(Arc::clone(&edge)))
+            .merge(admin::router(Arc::clone(&edge)))
+            .merge(openapi::router())
+            .merge(console::router());
+        Self(Arc::new(Families { undermoon: undermoon::Family::new(&edge), edge, others }))
+    }
+
+    /// Answers a request; never fails. What no family serves is answered 404 with an empty body.
+    ///
+    /// Puts position and request id into the headers of every answer, errors included. A handler
+    /// that knows better leaves a [`Position`] or a [`RequestId`] in the answer's extensions.
+    pub async fn answer(self, request: Request) -> Response {
+        let Families { edge, undermoon, .. } = &*self.0;
+        let (mut head, body) = request.into_parts();
+        let measured = Measured::begin(&edge.meters, &head);
+        let wish = if measured.is_read() { Wish::default() } else { Wish::of_change() };
+        if !measured.is_read() {
+            head.extensions.insert(wish.clone());
+        }
+        let mut response = match origin::refusal(&head) {
+            Some(refused) => refused,
+            None => match undermoon::generation_of(head.uri.path()) {
+                Some(generation) => undermoon.serve(generation, &head, body).await,
+                None => self.0.routed(&head, body).await,
+            },
+        };
+        measured.end(&head, &response, wish.get());
+        let known = response.extensions().get::<Position>().copied();
+        let position = known.unwrap_or_else(|| edge.broker.latest().position());
+        let request_id = response.extensions().get::<RequestId>().copied();
+        consistency::stamp(response.headers_mut(), position);
+        if let Some(request_id) = request_id {
+            identity::stamp(response.headers_mut(), request_id);
+        }
+        response
+    }
+}
+
+impl Families {
+    fn routed(&self, head: &Parts, body: Body) -> impl Future<Output = Response> + use<> {
+        let answered = self.others.clone().oneshot(Request::from_parts(head.clone(), body));
+        answered
+            .map(|answered: Result<_, Infallible>| answered.unwrap_or_else(|never| match never {}))
+    }
 }
 
 /// What every family's handlers work with.
@@ -250,27 +307,4 @@ impl Edge {
         let staleness_max = self.settings.read_staleness_max;
         visit.consistency.view(&self.broker, staleness_max, visit.call.deadline).await
     }
-}
-
-/// Puts position and request id into the headers of every answer, errors included. A handler that
-/// knows better leaves a [`Position`] or a [`RequestId`] in the answer's extensions.
-async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let measured = Measured::begin(&edge.meters, &request);
-    let wish = if measured.is_read() { Wish::default() } else { Wish::of_change() };
-    if !measured.is_read() {
-        request.extensions_mut().insert(wish.clone());
-    }
-    let mut response = match origin::refusal(&request) {
-        Some(refused) => refused,
-        None => next.run(request).await,
-    };
-    measured.end(&response, wish.get());
-    let known = response.extensions().get::<Position>().copied();
-    let position = known.unwrap_or_else(|| edge.broker.latest().position());
-    let request_id = response.extensions().get::<RequestId>().copied();
-    consistency::stamp(response.headers_mut(), position);
-    if let Some(request_id) = request_id {
-        identity::stamp(response.headers_mut(), request_id);
-    }
-    response
 }

@@ -8,10 +8,10 @@
 
 use axum::{
     Json,
-    extract::Request,
     http::{
         HeaderMap, Method, StatusCode,
         header::{HOST, ORIGIN},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
@@ -26,9 +26,9 @@ const ACTING_READS: [&str; 3] = ["/v2/cluster_", "/api/cluster_", "/quorate/v1/p
 
 /// What a request is answered that may change something and is somebody else's; `None` for all
 /// others.
-pub(super) fn refusal(request: &Request) -> Option<Response> {
-    let path = request.uri().path();
-    if !may_change(request.method(), path) || is_own(request.headers()) {
+pub(super) fn refusal(head: &Parts) -> Option<Response> {
+    let path = head.uri.path();
+    if !may_change(&head.method, path) || is_own(&head.headers) {
         return None;
     }
     metrics::counter!(telemetry::ACCESS_REFUSALS_TOTAL, "outcome" => "forbidden").increment(1);

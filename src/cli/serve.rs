@@ -20,7 +20,7 @@ use tokio::{
 use super::{Outcome, exit::Exit, gauges, output};
 use crate::{
     api::{
-        self, Guard,
+        self, App, Guard,
         admin::Stopping,
         auth::Keeper,
         cello::Doors,
@@ -195,7 +195,8 @@ fn serve(
             tracing::info!(replica, %address, "clients are served");
         }
         let tls = tls.clients.clone().filter(|_| listener.is_tls);
-        server.serve_inside(tls, port, api::router(broker.clone(), settings));
+        let app = App::new(broker.clone(), settings);
+        server.serve_with(tls, port, move |request| app.clone().answer(request));
     }
     server
 }
@@ -210,7 +211,7 @@ fn waiting_room(config: &Config, ports: &[TcpListener], tls: &Tls) -> io::Result
     for (port, listener) in ports.iter().zip(&config.listeners) {
         let port = TcpListener::from_std(port.as_fd().try_clone_to_owned()?.into())?;
         let tls = tls.clients.clone().filter(|_| listener.is_tls);
-        server.serve_inside(tls, port, api::waiting::router());
+        server.serve_with(tls, port, server::routed(api::waiting::router()));
     }
     Ok(Some(server))
 }

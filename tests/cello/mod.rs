@@ -90,8 +90,8 @@ impl Site {
             };
             let server = Server::new(limits);
             let port = server::bind(&place.client_addr).await.unwrap();
-            let router = api::router(broker.clone(), settings(doors));
-            server.serve(port, router);
+            let app = api::App::new(broker.clone(), settings(doors));
+            server.serve_with(None, port, move |request| app.clone().answer(request));
             brokers.push(broker);
             servers.push(server);
         }

@@ -1,4 +1,4 @@
-//! Requests of each family, given to the real router over a real replica.
+//! Requests of each family, given to the real client port over a real replica.
 //!
 //! An input is one request or several, separated by a line `%%`: a line `METHOD /path`, headers,
 //! an empty line, the body. Whatever it says, there is an answer in the family's shape within the
@@ -12,13 +12,12 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, to_bytes},
     http::{Method, Request, StatusCode, header::CONTENT_TYPE},
 };
 use futures::future::BoxFuture;
 use quorate::{
-    api,
+    api::{self, App},
     broker::{
         Broker, Foundation,
         engine::{Config, LevelConfig, PeerConfig, SnapshotPolicy, Timers},
@@ -30,7 +29,6 @@ use quorate::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::timeout};
-use tower::ServiceExt;
 
 /// Most requests of an input.
 const REQUESTS_MAX: usize = 8;
@@ -134,7 +132,7 @@ fn request(part: &[u8]) -> Option<Request<Body>> {
 struct Stage {
     runtime: Runtime,
     broker: Broker,
-    router: Router,
+    app: App,
     _dir: TempDir,
     /// Requests that changed something, for whoever must repeat what went wrong.
     changes: Vec<String>,
@@ -145,15 +143,15 @@ impl Stage {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
         let dir = TempDir::with_prefix("quorate-fuzz-").expect("a directory");
-        let (broker, router) = runtime.block_on(start(&dir));
-        Self { runtime, broker, router, _dir: dir, changes: Vec::new() }
+        let (broker, app) = runtime.block_on(start(&dir));
+        Self { runtime, broker, app, _dir: dir, changes: Vec::new() }
     }
 
     fn renew(&mut self) {
         self.runtime.block_on(self.broker.shutdown(Duration::from_secs(1)));
         let dir = TempDir::with_prefix("quorate-fuzz-").expect("a directory");
-        let (broker, router) = self.runtime.block_on(start(&dir));
-        (self.broker, self.router, self._dir) = (broker, router, dir);
+        let (broker, app) = self.runtime.block_on(start(&dir));
+        (self.broker, self.app, self._dir) = (broker, app, dir);
         self.changes.clear();
     }
 
@@ -163,10 +161,10 @@ impl Stage {
         let before = self.broker.latest();
         let index = before.position().index;
         let records: Vec<Record> = of_families(&before);
-        let router = self.router.clone();
+        let app = self.app.clone();
         let (head, body) = self.runtime.block_on(async {
             let answer = async {
-                let response = router.oneshot(request).await.expect("always an answer");
+                let response = app.answer(request).await;
                 let (head, body) = response.into_parts();
                 (head, to_bytes(body, ANSWER_BYTES_MAX).await.expect("a whole answer"))
             };
@@ -235,7 +233,7 @@ impl NodeCall for NoNodes {
     }
 }
 
-async fn start(dir: &TempDir) -> (Broker, Router) {
+async fn start(dir: &TempDir) -> (Broker, App) {
     let peer_addr = "127.0.0.1:0".to_owned();
     let config = Config {
         replica_id: 1,
@@ -273,6 +271,6 @@ async fn start(dir: &TempDir) -> (Broker, Router) {
     let cello =
         api::cello::Settings { doors: api::cello::Doors::All, ..api::cello::Settings::default() };
     let settings = api::Settings { kvrocks, cello, ..api::Settings::default() };
-    let router = api::router(broker.clone(), settings);
-    (broker, router)
+    let app = App::new(broker.clone(), settings);
+    (broker, app)
 }

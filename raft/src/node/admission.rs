@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics::gauge;
+use metrics::{Gauge, gauge};
 use tokio::sync::watch;
 
 use crate::metrics::PROPOSALS_IN_FLIGHT;
 
 /// Bounds the proposals in flight, by count and by bytes.
-#[derive(Debug)]
 pub(crate) struct Admission {
     proposals_max: usize,
     bytes_max: usize,
     taken: Mutex<Taken>,
     in_flight: watch::Sender<usize>,
+    gauge: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +23,6 @@ struct Taken {
 }
 
 /// Room for one proposal; given back when dropped.
-#[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     bytes: usize,
@@ -32,7 +31,13 @@ pub(crate) struct Permit {
 impl Admission {
     /// Bounds; at least one proposal is always let in.
     pub(crate) fn new(proposals_max: usize, bytes_max: usize) -> Self {
-        Self { proposals_max, bytes_max, taken: Mutex::default(), in_flight: watch::Sender::new(0) }
+        Self {
+            proposals_max,
+            bytes_max,
+            taken: Mutex::default(),
+            in_flight: watch::Sender::new(0),
+            gauge: gauge!(PROPOSALS_IN_FLIGHT),
+        }
     }
 
     /// Takes room for a proposal; `None` if there is none. A proposal larger than the bound is let
@@ -52,7 +57,7 @@ impl Admission {
 
     fn publish(&self, taken: &Taken) {
         #[allow(clippy::cast_precision_loss)]
-        gauge!(PROPOSALS_IN_FLIGHT).set(taken.proposals as f64);
+        self.gauge.set(taken.proposals as f64);
         self.in_flight.send_replace(taken.proposals);
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use metrics::counter;
+use metrics::{Counter, Histogram, counter};
 use openraft::{Instant as _, Raft, ServerState, async_runtime::WatchReceiver};
 use tokio::{
     sync::{Semaphore, watch},
@@ -26,8 +26,9 @@ use super::{
 use crate::{
     Config, LeaderChange, Machine, ReplicaId,
     agreement::Standing,
+    handles::Handles,
     members::level::Report,
-    metrics::LEADER_CHANGES_TOTAL,
+    metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, LEADER_CHANGES_TOTAL, METRICS, PROPOSALS_TOTAL},
     storage::{Board, Fatal, LogStore, MachineStore, Snapshots, identity::Identity},
     transport::{Credentials, Name, Peers, Target},
     types::{Peer, StoredMembership, TypeConfig},
@@ -87,6 +88,25 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) healing: Arc<tokio::sync::Mutex<()>>,
     /// What the members said of their programs, while this replica leads.
     pub(crate) reports: Mutex<BTreeMap<ReplicaId, Report>>,
+    pub(crate) meters: Meters,
+}
+
+/// What is counted for every proposal.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    pub(crate) proposals: Handles<Counter>,
+    pub(crate) forwards: Handles<Counter>,
+    pub(crate) forward_seconds: Handles<Histogram>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            proposals: Handles::of_counter(METRICS, PROPOSALS_TOTAL),
+            forwards: Handles::of_counter(METRICS, FORWARDS_TOTAL),
+            forward_seconds: Handles::of_histogram(METRICS, FORWARD_SECONDS),
+        }
+    }
 }
 
 /// The parts of the disk that others than the core use.

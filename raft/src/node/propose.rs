@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use metrics::{counter, histogram};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -17,7 +16,6 @@ use super::{Applied, Leadership, admission::Permit, core::Core, gather::Placed, 
 use crate::{
     Machine, Proposal, ProposeError, ReplicaId,
     entry::{self, restamp},
-    metrics::{FORWARD_SECONDS, FORWARDS_TOTAL, PROPOSALS_TOTAL},
     transport::wire::ProposeAnswer,
     types::Outcome,
 };
@@ -110,7 +108,7 @@ impl<M: Machine> Core<M> {
         let result = self.propose_once(proposal, deadline).await;
         tell::own(self.here(), proposal.request_id, &result, begun.elapsed());
         let outcome = tell::outcome(&result);
-        counter!(PROPOSALS_TOTAL, "outcome" => outcome).increment(1);
+        self.meters.proposals.count(&[outcome]);
         result
     }
 
@@ -202,9 +200,9 @@ impl<M: Machine> Core<M> {
         }
         let begun = Instant::now();
         let tried = self.forward(leader, entry.clone(), deadline).await;
-        histogram!(FORWARD_SECONDS).record(begun.elapsed());
+        self.meters.forward_seconds.record(&[], begun.elapsed());
         let outcome = tell::attempt(&tried);
-        counter!(FORWARDS_TOTAL, "outcome" => outcome).increment(1);
+        self.meters.forwards.count(&[outcome]);
         tried
     }
 

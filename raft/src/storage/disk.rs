@@ -8,15 +8,13 @@ use super::{
     identity::{Identity, create_data_dir},
     lock::DirLock,
     log::{
-        check::{Checked, DB_DIR, Found, refuse, refuse_io},
+        check::{Checked, DB_DIR, Found, refuse},
         sink::BatchSink,
     },
+    replay::{Origin, Resumed},
     snapshot::Kept,
 };
-use crate::{
-    Config, LevelUnknown, Machine, StartError, agreement::Standing, config::WindowLimits,
-    replicated::Replicated,
-};
+use crate::{Config, Machine, StartError, agreement::Standing};
 
 /// The disk of one replica.
 pub(crate) struct Disk;
@@ -63,31 +61,33 @@ impl Disk {
         create_data_dir(data_dir)?;
         let lock = Arc::new(DirLock::take(data_dir)?);
         let identity = Identity::claim(config)?;
-        let seen = Found::check_untouched(data_dir, &identity)?;
+        let level_max = config.levels.known_max;
+        let origin = || Origin { data_dir, initial: initial.clone(), level_max };
+        // Before anything is founded or cleaned.
+        let seen = match Found::untouched(data_dir, &identity)? {
+            Some(found) => Some(Resumed::from_log(&found, origin())?),
+            None => None,
+        };
         let standing = Arc::new(Standing::open(data_dir)?);
         let found = Found::open(data_dir, &identity)?;
         let place = data_dir.display().to_string();
         let kept = Kept::decode(found.snapshot.as_deref()).map_err(|e| refuse(&place, e))?;
-        let state = kept.load::<M>(data_dir).map_err(|error| refuse_io(&place, error))?;
-        let level_max = config.levels.known_max;
-        let newer = |unknown: LevelUnknown| StartError::Newer(format!("{place}: {unknown}"));
-        // Before anything is founded or cleaned.
-        state.as_ref().map_or(Ok(()), |state| state.check_level(level_max)).map_err(newer)?;
+        let (seen, resumed) = match seen {
+            Some((tail, resumed)) => (Some(tail), resumed),
+            None => (None, Resumed::from_snapshot(&kept, origin())?),
+        };
         let checked = found.check(kept.newest_position().as_ref(), seen)?;
         kept.clean(data_dir)?;
-        let is_virgin = checked.is_virgin() && state.is_none();
-        let state = state.unwrap_or_else(|| Replicated::new(initial, WindowLimits::default()));
-        let state = state.knowing(level_max).map_err(newer)?;
+        let is_virgin = checked.is_virgin() && kept.newest_position().is_none();
         let fatal = Fatal::new();
-        let committed = checked.committed.as_ref().map_or(0, |committed| committed.index());
         let sink = sink(&checked);
         let log = LogStore::start(checked, sink, fatal.clone(), Some(lock))
             .map_err(doing("starting the writer of", &data_dir.join(DB_DIR)))?;
         log.limit_purge(kept.older_position());
         let snapshots =
             Arc::new(Snapshots::new(data_dir, kept, Arc::new(log.clone()), fatal.clone()));
-        let machine = MachineStore::new(state, snapshots.clone(), fatal.clone());
-        let machine = machine.with_standing(standing.clone()).quiet_until(committed);
+        let machine = MachineStore::resuming(resumed, snapshots.clone(), fatal.clone());
+        let machine = machine.with_standing(standing.clone());
         let board = machine.board();
         Ok(Opened { identity, is_virgin, log, machine, board, snapshots, fatal, standing })
     }

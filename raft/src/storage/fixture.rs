@@ -100,6 +100,15 @@ pub(crate) fn add(key: &str, amount: u64) -> RegisterCommand {
     RegisterCommand::Add { key: key.to_owned(), amount }
 }
 
+/// A blank entry, and commands of which each adds its index to the counter.
+pub(crate) fn entries(from: u64, to: u64) -> Vec<Entry> {
+    let one = |index| match index {
+        0 => blank(1, 0),
+        _ => command((1, index), index, 1000 + index, None, add("counter", index)),
+    };
+    (from..to).map(one).collect()
+}
+
 /// Hands entries to the log; the answer comes through the receiver.
 pub(crate) async fn submit<L: RaftLogStorage<TypeConfig>>(
     log: &mut L,

@@ -10,7 +10,7 @@ use openraft::RaftSnapshotBuilder;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 
 use super::{
-    Disk,
+    Disk, LogStore,
     fixture::{add, append, blank, command, config, log_id, open, refusal},
     log::{
         META_COMMITTED, META_VOTE,
@@ -25,18 +25,28 @@ use crate::{StartError, testing::register::Registers, types::Vote};
 async fn used_disk() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let mut log = open(dir.path()).log;
-    log.save_vote(&Vote::new_committed(1, 1)).await.expect("saved");
-    append(&mut log, (0..20).map(|index| blank(1, index)).collect()).await;
-    log.save_vote(&Vote::new_committed(2, 1)).await.expect("saved");
-    log.save_committed(Some(log_id(2, 29))).await.expect("saved");
-    append(&mut log, (20..50).map(|index| blank(2, index)).collect()).await;
+    append_50(&mut log).await;
+    commit_30(&mut log).await;
     dir
+}
+
+async fn append_50(log: &mut LogStore) {
+    log.save_vote(&Vote::new_committed(1, 1)).await.expect("saved");
+    append(log, (0..20).map(|index| blank(1, index)).collect()).await;
+    log.save_vote(&Vote::new_committed(2, 1)).await.expect("saved");
+    append(log, (20..50).map(|index| blank(2, index)).collect()).await;
+}
+
+async fn commit_30(log: &mut LogStore) {
+    log.save_committed(Some(log_id(2, 29))).await.expect("taken");
+    log.save_vote(&Vote::new_committed(2, 1)).await.expect("takes the commit index along");
 }
 
 /// As [`used_disk`], with two snapshots, at 9 and 19, and the log purged up to the older one.
 async fn disk_with_snapshots() -> tempfile::TempDir {
-    let dir = used_disk().await;
+    let dir = tempfile::tempdir().expect("a directory");
     let mut opened = open(dir.path());
+    append_50(&mut opened.log).await;
     for range in [0..10, 10..20] {
         let entries = range.map(|index| Ok((blank(1, index), None)));
         opened.machine.apply(futures::stream::iter(entries)).await.expect("applied");
@@ -44,7 +54,7 @@ async fn disk_with_snapshots() -> tempfile::TempDir {
         builder.build_snapshot().await.expect("written");
     }
     opened.log.purge(log_id(1, 19)).await.expect("purged");
-    opened.log.save_vote(&Vote::new_committed(2, 1)).await.expect("flushes the purge");
+    commit_30(&mut opened.log).await;
     assert_eq!(opened.log.purged(), Some(log_id(1, 9)), "the older snapshot limits the purge");
     dir
 }
@@ -95,7 +105,7 @@ async fn a_whole_disk_opens_again_with_everything() {
     drop(opened);
     let dir = disk_with_snapshots().await;
     let opened = open(dir.path());
-    assert_eq!(opened.board.latest().index(), 19);
+    assert_eq!(opened.board.latest().index(), 29, "everything that is known to be committed");
     assert_eq!(opened.log.purged(), Some(log_id(1, 9)));
 }
 
@@ -332,7 +342,7 @@ async fn what_an_interrupted_snapshot_left_is_removed() {
     for stray in strays {
         assert!(!dir.path().join(stray).exists(), "{stray} is still there");
     }
-    assert_eq!(opened.board.latest().index(), 19);
+    assert_eq!(opened.board.latest().index(), 29, "everything that is known to be committed");
     assert!(snapshot_file(dir.path(), 9).exists(), "the older one is kept");
 }
 

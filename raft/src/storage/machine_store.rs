@@ -6,7 +6,7 @@
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use metrics::{gauge, histogram};
 use openraft::{
     OptionalSend, RaftSnapshotBuilder,
@@ -14,7 +14,7 @@ use openraft::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Fatal, SnapshotFile, Snapshots, history::History, waiters::Waiters};
+use super::{Fatal, SnapshotFile, Snapshots, history::History, replay::Resumed, waiters::Waiters};
 use crate::{
     Machine,
     agreement::{Samples, Standing},
@@ -42,11 +42,11 @@ pub(crate) struct Board<M: Machine> {
 }
 
 impl<M: Machine> Board<M> {
-    fn new(state: Replicated<M>) -> Self {
+    fn new(state: Replicated<M>, history: History<M::Event>) -> Self {
         Self {
             applied: watch::Sender::new(state.index()),
             waiters: Waiters::default(),
-            history: History::new(state.index()),
+            history,
             samples: Samples::new(),
             published: ArcSwap::from_pointee(state),
             events: broadcast::Sender::new(EVENTS_KEPT),
@@ -128,28 +128,19 @@ pub(crate) struct MachineStore<M: Machine> {
     fatal: Fatal,
     /// Told when the state is replaced; `None` only in tests of the storage.
     standing: Option<Arc<Standing>>,
-    /// Nobody looks at the state before it has caught up with this index, which was committed when
-    /// the replica stopped.
-    quiet_until: u64,
 }
 
 impl<M: Machine> MachineStore<M> {
-    /// Goes on from a state: the newest snapshot's, or the first of all.
-    pub(crate) fn new(state: Replicated<M>, snapshots: Arc<Snapshots>, fatal: Fatal) -> Self {
-        let board = Arc::new(Board::new(state.clone()));
-        Self { state, board, snapshots, fatal, standing: None, quiet_until: 0 }
+    /// Goes on where a replica stopped.
+    pub(crate) fn resuming(resumed: Resumed<M>, snapshots: Arc<Snapshots>, fatal: Fatal) -> Self {
+        let Resumed { state, history } = resumed;
+        let board = Arc::new(Board::new(state.clone(), history));
+        Self { state, board, snapshots, fatal, standing: None }
     }
 
     /// Tells when the state is replaced.
     pub(crate) fn with_standing(self, standing: Arc<Standing>) -> Self {
         Self { standing: Some(standing), ..self }
-    }
-
-    /// Publishes nothing before this index is reached: what is published is shared, and what is
-    /// shared must be copied before it is changed, so that a start with many entries behind its
-    /// snapshot would spend most of its time on states that nobody sees.
-    pub(crate) fn quiet_until(self, index: u64) -> Self {
-        Self { quiet_until: index, ..self }
     }
 
     /// Lets entries leave indexes out; see [`Replicated::accepting_gaps`].
@@ -193,10 +184,6 @@ impl<M: Machine> MachineStore<M> {
         }
         #[allow(clippy::cast_precision_loss)]
         gauge!(WINDOW_REQUESTS).set(self.state.remembered_requests() as f64);
-        if self.state.index() < self.quiet_until && answers.is_empty() {
-            self.board.history.extend(self.state.index(), events);
-            return Ok(());
-        }
         self.board.publish(&self.state, events);
         for (responder, outcome) in answers {
             responder.send(outcome);
@@ -217,9 +204,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for MachineStore<M> {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        // Takes what is ready and never waits for more: a lone entry is published at once.
-        let mut batches = entries.ready_chunks(APPLY_ENTRIES_MAX);
-        while let Some(batch) = batches.next().await {
+        let mut entries = std::pin::pin!(entries);
+        while let Some(first) = entries.next().await {
+            let mut batch = vec![first];
+            // Takes what is ready and never waits for more: a lone entry is published at once.
+            while batch.len() < APPLY_ENTRIES_MAX
+                && let Some(Some(next)) = entries.next().now_or_never()
+            {
+                batch.push(next);
+            }
             self.apply_batch(batch)?;
         }
         Ok(())

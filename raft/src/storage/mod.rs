@@ -30,6 +30,9 @@ pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod machine_store;
+mod replay;
+#[cfg(test)]
+mod replay_test;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod suite_test;

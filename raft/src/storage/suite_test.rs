@@ -8,7 +8,10 @@ use openraft::{
 };
 use tempfile::TempDir;
 
-use super::{Fatal, LogStore, MachineStore, Snapshots, fixture, snapshot::Kept};
+use super::{
+    Fatal, LogStore, MachineStore, Snapshots, fixture, history::History, replay::Resumed,
+    snapshot::Kept,
+};
 use crate::{
     config::WindowLimits,
     replicated::Replicated,
@@ -45,7 +48,8 @@ impl StoreBuilder<TypeConfig, MemoryLog, MachineStore<Registers>, TempDir> for I
         let snapshots =
             Arc::new(Snapshots::new(dir.path(), kept, Arc::new(log.clone()), fatal.clone()));
         let state = Replicated::new(Registers::default(), WindowLimits::default());
-        Ok((dir, log, MachineStore::new(state, snapshots, fatal).accepting_gaps()))
+        let resumed = Resumed { history: History::new(state.index()), state };
+        Ok((dir, log, MachineStore::resuming(resumed, snapshots, fatal).accepting_gaps()))
     }
 }
 

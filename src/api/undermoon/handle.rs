@@ -54,6 +54,22 @@ pub(super) async fn handle(
     body: Body,
 ) -> Result<Response<Body>, Failure> {
     match route {
+        Route::Read(route) => read(family, visit, dialect, route, &head.uri).await,
+        // In a box: a change keeps much while it waits, which would be moved about with every read.
+        route => Box::pin(other(family, visit, dialect, route, head, body)).await,
+    }
+}
+
+/// Answers whatever is no read.
+async fn other(
+    family: &Family,
+    visit: &Visit,
+    dialect: Dialect,
+    route: Route,
+    head: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
+    match route {
         Route::Version => Ok(version(dialect.generation)),
         Route::LocalConfig => {
             let replica_addresses = family.edge.settings.undermoon.replica_addresses.get();
@@ -143,7 +159,7 @@ async fn read(
     let state = &view.undermoon;
     let generation = dialect.generation;
     let mut response = match route {
-        ReadRoute::Metadata => return metadata(visit, view).await,
+        ReadRoute::Metadata => return Box::pin(metadata(visit, view)).await,
         ReadRoute::ClusterNames => {
             let page = page(uri)?;
             json(&wire::NamesJson { names: query::cluster_names(state, page.offset, page.limit) })
@@ -170,7 +186,7 @@ async fn read(
             })
         }
         ReadRoute::FailedProxies => addresses(query::failed_proxies(state)),
-        ReadRoute::Failures => addresses(failures(family, visit, dialect, &view).await),
+        ReadRoute::Failures => addresses(Box::pin(failures(family, visit, dialect, &view)).await),
         ReadRoute::CheckSpares => {
             let hosts = query::hosts_cannot_fail(state);
             let hosts = hosts.map_err(|why| Failure::Rejected(why, Operation::Other))?;

@@ -17,15 +17,11 @@ mod wire_document;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    response::Response,
-    routing::any,
-};
+use axum::{body::Body, http::request::Parts, response::Response};
 
+pub(super) use self::route::Generation;
 pub use self::wire_document::{DocumentError, decode as decode_document};
-use self::{answers::Answers, error::Failure, route::Generation};
+use self::{answers::Answers, error::Failure};
 use super::{Edge, profile::Profile};
 use crate::client::proxy::{ProxyClient, RespProxyClient};
 
@@ -78,48 +74,47 @@ pub(super) struct Family {
     answers: Answers,
 }
 
-/// The family's part of the client port.
-pub(super) fn router(edge: Arc<Edge>) -> Router {
-    let family = Family { edge, proxies: Arc::new(RespProxyClient), answers: Answers::new() };
-    Router::new()
-        .route("/api/v2/{*path}", any(serve_v2))
-        .route("/api/v3/{*path}", any(serve_v3))
-        .with_state(Arc::new(family))
+/// Which generation of clients a path is for; `None` if it is not the family's.
+pub(super) fn generation_of(path: &str) -> Option<Generation> {
+    [(V2_PREFIX, Generation::V2), (V3_PREFIX, Generation::V3)].into_iter().find_map(
+        |(prefix, generation)| {
+            let rest = path.strip_prefix(prefix)?.strip_prefix('/')?;
+            (!rest.is_empty()).then_some(generation)
+        },
+    )
 }
 
-async fn serve_v2(State(family): State<Arc<Family>>, request: Request) -> Response {
-    let profile = family.edge.settings.undermoon.profile;
-    serve(family, Dialect { generation: Generation::V2, profile }, request).await
-}
-
-async fn serve_v3(State(family): State<Arc<Family>>, request: Request) -> Response {
-    let dialect = Dialect { generation: Generation::V3, profile: Profile::Program };
-    serve(family, dialect, request).await
-}
-
-/// Admits a request, finds its route and answers it; never fails.
-async fn serve(family: Arc<Family>, mut dialect: Dialect, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let visit = match family.edge.admit(FAMILY, dialect.profile, &head) {
-        Ok(visit) => visit,
-        Err(refusal) => return error::respond(&refusal.into(), dialect),
-    };
-    if dialect.generation == Generation::V2 {
-        dialect.profile = visit.profile;
+impl Family {
+    /// The family's part of the client port.
+    pub(super) fn new(edge: &Arc<Edge>) -> Self {
+        let proxies = Arc::new(RespProxyClient);
+        Self { edge: Arc::clone(edge), proxies, answers: Answers::new() }
     }
-    let request_id = visit.call.request_id;
-    let prefix = match dialect.generation {
-        Generation::V2 => V2_PREFIX,
-        Generation::V3 => V3_PREFIX,
-    };
-    let path = head.uri.path().strip_prefix(prefix).unwrap_or_default();
-    let handled = match route::parse(dialect.generation, &head.method, path) {
-        None => Err(Failure::NoRoute),
-        Some(route) => handle::handle(&family, &visit, dialect, route, &head, body).await,
-    };
-    let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, dialect));
-    if let Some(request_id) = request_id {
-        response.extensions_mut().insert(request_id);
+
+    /// Admits a request, finds its route and answers it; never fails.
+    pub(super) async fn serve(&self, generation: Generation, head: &Parts, body: Body) -> Response {
+        let (prefix, profile) = match generation {
+            Generation::V2 => (V2_PREFIX, self.edge.settings.undermoon.profile),
+            Generation::V3 => (V3_PREFIX, Profile::Program),
+        };
+        let mut dialect = Dialect { generation, profile };
+        let visit = match self.edge.admit(FAMILY, profile, head) {
+            Ok(visit) => visit,
+            Err(refusal) => return error::respond(&refusal.into(), dialect),
+        };
+        if generation == Generation::V2 {
+            dialect.profile = visit.profile;
+        }
+        let request_id = visit.call.request_id;
+        let path = head.uri.path().strip_prefix(prefix).unwrap_or_default();
+        let handled = match route::parse(generation, &head.method, path) {
+            None => Err(Failure::NoRoute),
+            Some(route) => handle::handle(self, &visit, dialect, route, head, body).await,
+        };
+        let mut response = handled.unwrap_or_else(|failure| error::respond(&failure, dialect));
+        if let Some(request_id) = request_id {
+            response.extensions_mut().insert(request_id);
+        }
+        response
     }
-    response
 }

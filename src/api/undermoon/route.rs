@@ -12,7 +12,7 @@ use crate::domain::undermoon::Action;
 
 /// Which generation of clients a prefix serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Generation {
+pub(in crate::api) enum Generation {
     /// `/api/v2`: programs up to 0.5.0, and the documents.
     V2,
     /// `/api/v3`: programs 0.6.x.

@@ -93,12 +93,14 @@ impl State {
 
     /// Computes both indexes from the rest of the state.
     pub(super) fn rebuild_indexes(&mut self) {
-        self.free = OrdMap::new();
+        let mut free: OrdMap<String, OrdSet<String>> = OrdMap::new();
         self.links = OrdMap::new();
-        let addresses: Vec<String> = self.proxies.keys().cloned().collect();
-        for address in &addresses {
-            self.refresh_free(address);
+        for (address, proxy) in &self.proxies {
+            if self.is_idle(address, proxy) {
+                free.entry(proxy.host.clone()).or_default().insert(address.clone());
+            }
         }
+        self.free = free;
         let clusters: Vec<Arc<Cluster>> = self.clusters.values().cloned().collect();
         for chunk in clusters.iter().flat_map(|cluster| &cluster.chunks) {
             self.link(&chunk.hosts);
@@ -107,7 +109,11 @@ impl State {
 
     /// Spec 1.1: registered, in no cluster, not failed, without any report.
     pub(super) fn is_free(&self, address: &str) -> bool {
-        self.proxies.get(address).is_some_and(|proxy| proxy.cluster.is_none())
+        self.proxies.get(address).is_some_and(|proxy| self.is_idle(address, proxy))
+    }
+
+    fn is_idle(&self, address: &str, proxy: &ProxyResource) -> bool {
+        proxy.cluster.is_none()
             && !self.failed.contains(address)
             && !self.failures.contains_key(address)
     }

@@ -16,10 +16,9 @@ use crate::{
     storage::{
         files::{create_dir, doing, sync_dir},
         identity::Identity,
-        snapshot::Kept,
         wire::{decode_log_id, decode_vote},
     },
-    types::{LogId, Vote},
+    types::{Entry, LogId, Vote},
 };
 
 /// Directory of the database in the data directory.
@@ -114,31 +113,28 @@ impl Found {
         Self::read(db, mark, place)
     }
 
-    /// Checks a log that was founded before without changing a byte of it.
+    /// Opens a log that was founded before for being checked without changing a byte of it.
     ///
     /// Opening the database for writing drops what lies behind the first damaged record of its
     /// journal, for good. A replica that is then refused would have lost, besides what was damaged,
     /// what was not; and a damage that could have been undone, as a bad cable or a bad controller
     /// can, could not be any more.
     ///
-    /// Returns the end of the log for [`Found::check`]; nothing if the log is new.
+    /// Returns nothing if the log is new.
     ///
     /// # Errors
     /// [`StartError::Damaged`].
-    pub(crate) fn check_untouched(
+    pub(crate) fn untouched(
         data_dir: &Path,
         identity: &Identity,
-    ) -> Result<Option<Tail>, StartError> {
+    ) -> Result<Option<Self>, StartError> {
         // Whatever is wrong with the mark, or there for the first time, is judged by `open`.
         let is_founded = Mark::open_read_only(data_dir)
             .is_ok_and(|mark| mark.is_some_and(|mark| mark.record().is_founded));
         if !is_founded || !data_dir.join(DB_DIR).join("CURRENT").exists() {
             return Ok(None);
         }
-        let found = Self::open_read_only(data_dir, identity)?;
-        let kept = Kept::decode(found.snapshot.as_deref());
-        let kept = kept.map_err(|error| refuse(&found.place, error))?;
-        found.verify(kept.newest_position().as_ref()).map(Some)
+        Self::open_read_only(data_dir, identity).map(Some)
     }
 
     /// Opens a database and a mark that are there, and changes neither.
@@ -182,7 +178,7 @@ impl Found {
 
     /// Reads the whole log and compares it with everything that says how long it must be.
     /// `snapshot` is the position of the newest snapshot, which has been read; `seen` the end of the
-    /// log as [`Found::check_untouched`] has just found it, which need not be read again.
+    /// log as [`Found::verify_each`] has just found it, which need not be read again.
     ///
     /// # Errors
     /// [`StartError::Damaged`].
@@ -205,7 +201,17 @@ impl Found {
 
     /// As [`Found::check`]; returns the end of the log.
     pub(crate) fn verify(&self, snapshot: Option<&LogId>) -> Result<Tail, StartError> {
-        let tail = self.read_tail()?;
+        self.verify_each(snapshot, |_| ())
+    }
+
+    /// As [`Found::verify`], and shows each entry on the way: the entry is good, but nothing is
+    /// known yet of what comes after it.
+    pub(crate) fn verify_each(
+        &self,
+        snapshot: Option<&LogId>,
+        each: impl FnMut(&Entry),
+    ) -> Result<Tail, StartError> {
+        let tail = self.read_tail(each)?;
         self.judge(&tail, snapshot)?;
         Ok(tail)
     }
@@ -296,7 +302,7 @@ impl Found {
         }
     }
 
-    fn read_tail(&self) -> Result<Tail, StartError> {
+    fn read_tail(&self, mut each: impl FnMut(&Entry)) -> Result<Tail, StartError> {
         let mut tail = Tail::new(self.purged);
         let mut expected = self.purged.map_or(0, |purged| purged.index() + 1);
         let result = self.db.scan(expected, u64::MAX, |entry, bytes| {
@@ -315,6 +321,7 @@ impl Found {
                 )));
             }
             expected += 1;
+            each(&entry);
             tail.push(entry, bytes);
             tail.flushed(expected);
             Ok(true)

@@ -5,7 +5,9 @@
 //!
 //! Begin reading at [`Snapshots`], then [`mod@format`].
 
+mod ahead;
 pub(crate) mod format;
+mod paced;
 mod receive;
 #[cfg(test)]
 mod snapshot_test;
@@ -24,8 +26,11 @@ use openraft::LogIdOptionExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use self::format::{FileDigest, SnapshotReader, SnapshotWriter};
 pub(crate) use self::receive::Receiving;
+use self::{
+    format::{FileDigest, SnapshotWriter},
+    paced::PacedFile,
+};
 use super::{
     Fatal, LogStore,
     files::{create_dir, doing, remove_if_there, sync_dir},
@@ -439,11 +444,11 @@ pub(crate) fn write_file<M: Machine>(
     state: &Replicated<M>,
 ) -> io::Result<SnapshotFile> {
     let temporary = path.with_extension("tmp");
-    let mut writer =
-        SnapshotWriter::begin(BufWriter::with_capacity(WRITE_BYTES, File::create(&temporary)?))?;
+    let paced = PacedFile::new(File::create(&temporary)?);
+    let mut writer = SnapshotWriter::begin(BufWriter::with_capacity(WRITE_BYTES, paced))?;
     state.export(&mut writer)?;
     let finished = writer.finish()?;
-    finished.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    finished.out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
     fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync_dir)?;
     Ok(SnapshotFile { path: path.to_owned(), bytes: finished.bytes, digest: finished.file })
@@ -451,10 +456,7 @@ pub(crate) fn write_file<M: Machine>(
 
 /// Reads and checks a snapshot.
 pub(crate) fn read_file<M: Machine>(path: &Path) -> io::Result<(Replicated<M>, SnapshotFile)> {
-    let mut reader = SnapshotReader::begin(File::open(path)?)?;
-    let state = Replicated::import(&mut reader)?;
-    let (bytes, digest) = reader.finish()?;
-    Ok((state, SnapshotFile { path: path.to_owned(), bytes, digest }))
+    ahead::read(path, |records| Replicated::import(records))
 }
 
 /// Brings a snapshot to its place: a received one is moved, any other one is copied.

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{SnapshotFile, format::FileDigest};
+use super::{SnapshotFile, format::FileDigest, paced::PIECE_BYTES};
 use crate::{
     rt,
     storage::{files::remove_if_there, wire::damaged},
@@ -29,6 +29,7 @@ pub(crate) struct Receiving {
     file: Arc<File>,
     hash: Sha256,
     bytes: u64,
+    unsynced: u64,
     is_whole: bool,
 }
 
@@ -40,7 +41,7 @@ impl Receiving {
         let created = path.clone();
         let file = rt::blocking(move || File::create(created)).await??;
         let file = Arc::new(file);
-        Ok(Self { path, file, hash: Sha256::new(), bytes: 0, is_whole: false })
+        Ok(Self { path, file, hash: Sha256::new(), bytes: 0, unsynced: 0, is_whole: false })
     }
 
     /// Adds what arrived.
@@ -50,9 +51,17 @@ impl Receiving {
     pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.hash.update(&chunk);
         self.bytes += chunk.len() as u64;
+        self.unsynced += chunk.len() as u64;
+        let is_piece = self.unsynced >= PIECE_BYTES;
+        if is_piece {
+            self.unsynced = 0;
+        }
         let file = self.file.clone();
-        rt::blocking(move || (&*file).write_all(&chunk)).await??;
-        Ok(())
+        rt::blocking(move || {
+            (&*file).write_all(&chunk)?;
+            if is_piece { file.sync_data() } else { Ok(()) }
+        })
+        .await?
     }
 
     /// Bytes that arrived so far.

@@ -10,22 +10,13 @@ use crate::{
     RecordSource,
     storage::{
         MachineStore, Opened,
-        fixture::{add, append, blank, command, log_id, open},
+        fixture::{append, entries, log_id, open},
         identity::hex,
         machine_store::Snapshot,
     },
     testing::register::{RegisterCommand, Registers},
     types::{Entry, Vote},
 };
-
-fn entries(from: u64, to: u64) -> Vec<Entry> {
-    (from..to)
-        .map(|index| match index {
-            0 => blank(1, 0),
-            _ => command((1, index), index, 1000 + index, None, add("counter", index)),
-        })
-        .collect()
-}
 
 async fn apply(machine: &mut MachineStore<Registers>, entries: Vec<Entry>) {
     let entries = entries.into_iter().map(|entry| Ok((entry, None)));
