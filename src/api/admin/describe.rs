@@ -21,6 +21,7 @@ use crate::{
     api::openapi::{
         book::{Book, For},
         operation::{Content, Operation},
+        schema::{index, text, truth, words},
         shared,
     },
     broker::{
@@ -115,9 +116,8 @@ impl Description {
         );
         let ready = Content::Text("ready\n".to_owned());
         let not_ready = Content::Text("[-] leader: no leader is known\nnot ready\n".to_owned());
-        let any = json!({ "type": "string", "enum": [""] });
         let operation = get("/readyz", "ready", "Whether clients should be sent here")
-            .query("verbose", any, "Tells all checks, not only those that fail.")
+            .query("verbose", words(&[""]), "Tells all checks, not only those that fail.")
             .answers(200, "They should.", &ready)
             .answers(503, "They should not, for these reasons.", &not_ready);
         self.add(operation);
@@ -137,11 +137,15 @@ impl Description {
                 .answers(200, "Equal on all replicas at one index.", &digest);
         self.add(operation);
         let log = self.json::<LogAnswer>();
-        let index = |example: u64| json!({ "type": "integer", "format": "int64", "minimum": 0, "examples": [example] });
+        let index_like = |example: u64| {
+            let mut schema = index();
+            schema["examples"] = json!([example]);
+            schema
+        };
         let operation = get("/quorate/v1/log", "getLog", REPLICA, "Raw entries of the log")
             .of_this_replica()
-            .must_query("from", index(1), "First index.")
-            .must_query("to", index(9), "Index behind the last one; 1000 entries at most.")
+            .must_query("from", index_like(1), "First index.")
+            .must_query("to", index_like(9), "Index behind the last one; 1000 entries at most.")
             .answers(200, "The entries that are still there.", &log);
         self.add(operation);
         let snapshot = self.json::<SnapshotAnswer>();
@@ -167,28 +171,26 @@ impl Description {
                  of server-sent events that goes on. A revision is a log index, on all replicas \
                  the same.",
             )
-            .query("from", shared::index(), "First revision; 0 for the oldest that is kept.")
+            .query("from", index(), "First revision; 0 for the oldest that is kept.")
             .query("wait", number(60), "Seconds to wait for a page.")
             .query("limit", number(1_000), "Most events of a page.")
             .query("family", families, "Families, with commas between them.")
-            .query("kind", json!({ "type": "string" }), "Kinds, with commas between them.")
-            .query("object", json!({ "type": "string" }), "How the object begins.")
-            .header("Last-Event-ID", shared::index(), "The revision behind which to go on.")
+            .query("kind", text(), "Kinds, with commas between them.")
+            .query("object", text(), "How the object begins.")
+            .header("Last-Event-ID", index(), "The revision behind which to go on.")
             .answers(200, "Events.", &page);
-        let text = "`compacted`: not kept any more; `oldest` says what is.";
-        self.add_failing(operation, 410, text);
-        let time = || json!({ "type": "integer", "format": "int64", "minimum": 0 });
-        let family =
-            json!({ "type": "string", "enum": ["undermoon", "kvrocks", "cello", "admin"] });
+        let compacted = "`compacted`: not kept any more; `oldest` says what is.";
+        self.add_failing(operation, 410, compacted);
+        let family = words(&["undermoon", "kvrocks", "cello", "admin"]);
         let lines = Content::Lines(self.book.answer::<RecordLine<'static>>());
         let operation = get("/quorate/v1/audit", "readAudit", ACCESS, "Who changed what")
             .says("A JSON object a line. `Quorate-Audit-Next` says where to go on.")
-            .query("from", shared::index(), "First revision.")
-            .query("to", shared::index(), "Revision behind the last one.")
-            .query("since_ms", time(), "Earliest time, milliseconds since 1970.")
-            .query("until_ms", time(), "Time behind the latest one.")
+            .query("from", index(), "First revision.")
+            .query("to", index(), "Revision behind the last one.")
+            .query("since_ms", index(), "Earliest time, milliseconds since 1970.")
+            .query("until_ms", index(), "Time behind the latest one.")
             .query("family", family, "One family.")
-            .query("actor", json!({ "type": "string" }), "One actor.")
+            .query("actor", text(), "One actor.")
             .query("limit", number(10_000), "Most lines.")
             .answers(200, "The lines, oldest first.", &lines);
         self.add(operation);
@@ -318,7 +320,6 @@ impl Description {
     }
 
     fn backups(&mut self) {
-        let truth = || json!({ "type": "boolean" });
         let history = "Also every revision since the oldest snapshot; true if absent.";
         let archive = Content::Bytes("application/octet-stream");
         let path = "/quorate/v1/backup";

@@ -5,7 +5,7 @@
 //! offered where clients send them.
 
 use schemars::JsonSchema;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     error::FailureData,
@@ -20,6 +20,7 @@ use crate::{
     api::openapi::{
         book::{Book, For},
         operation::{Content, Operation},
+        schema::{object, text, truth, words},
         shared,
     },
     domain::cello::settings::{Settings, SettingsChange},
@@ -357,31 +358,12 @@ fn in_query(operation: Operation, parameters: &[Parameter]) -> Operation {
 }
 
 fn members(parameters: &[Parameter], required: &[&str]) -> Content {
-    let properties: Map<String, Value> = parameters
-        .iter()
-        .map(|(name, schema, text)| {
-            let mut schema = schema.clone();
-            schema["description"] = json!(text);
-            ((*name).to_owned(), schema)
-        })
-        .collect();
-    let mut schema = json!({ "type": "object", "properties": properties });
-    if !required.is_empty() {
-        schema["required"] = json!(required);
-    }
-    Content::JsonOrForm(schema)
-}
-
-fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-fn truth() -> Value {
-    json!({ "type": "boolean" })
-}
-
-fn words(words: &[&str]) -> Value {
-    json!({ "type": "string", "enum": words })
+    let described = parameters.iter().map(|(name, schema, text)| {
+        let mut schema = schema.clone();
+        schema["description"] = json!(text);
+        (*name, schema)
+    });
+    Content::JsonOrForm(object(&described.collect::<Vec<_>>(), required))
 }
 
 fn integer(minimum: i64) -> Value {

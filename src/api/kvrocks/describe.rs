@@ -29,6 +29,7 @@ use crate::{
         openapi::{
             book::{Book, For},
             operation::{Content, Operation},
+            schema::{integer, object, text, texts, truth, words},
             shared,
         },
         profile::Profile,
@@ -212,7 +213,7 @@ impl Description {
         self.add(operation.answers(200, "Their names.", &names), &[], None);
         let operation =
             Operation::new("POST", path, "createNamespace", NAMESPACES, "Make a namespace")
-                .takes(&object(&[("namespace", text())], &["namespace"]))
+                .takes(&body(&[("namespace", text())], &["namespace"]))
                 .example(&json!({ "namespace": "ns" }));
         let operation = self.created::<NamespaceJson<'static>>(operation);
         let refusals =
@@ -263,7 +264,7 @@ impl Description {
             "Take a running cluster over",
         )
         .says("The first node is asked for the topology.")
-        .takes(&object(&[("nodes", texts()), ("password", text())], &["nodes"]))
+        .takes(&body(&[("nodes", texts()), ("password", text())], &["nodes"]))
         .example(&json!({ "nodes": ["127.0.0.1:1"] }));
         let operation = match self.profile {
             Profile::Document => operation.answers(201, "Taken over.", &word("created")),
@@ -287,10 +288,10 @@ impl Description {
             .says("Nodes that belong to a cluster already are refused.")
             .header(
                 "X-Dont-Check-Cluster-Mode",
-                json!({ "type": "string", "enum": ["yes", "no", "true", "false"] }),
+                words(&["yes", "no", "true", "false"]),
                 "`yes` has no node asked, `no` all of them; without it the settings decide.",
             )
-            .takes(&object(&members, &["name", "nodes"]))
+            .takes(&body(&members, &["name", "nodes"]))
             .example(&json!({
                 "name": "c1", "nodes": ["127.0.0.1:6666", "127.0.0.1:6667"], "replicas": 1,
             }));
@@ -328,7 +329,7 @@ impl Description {
             CLUSTERS,
             "Push the topology to all nodes now",
         )
-        .may_take(&object(&[("force", truth())], &[]))
+        .may_take(&body(&[("force", truth())], &[]))
         .answers(200, "All nodes have it.", &synced);
         self.add(operation, &[Rejection::ClusterNotFound], Some(NODE));
         let operation = Operation::new(
@@ -338,7 +339,7 @@ impl Description {
             CLUSTERS,
             "Change the stored password of one node or of all",
         )
-        .takes(&object(&[("password", text()), ("node_id", text())], &["password"]));
+        .takes(&body(&[("password", text()), ("node_id", text())], &["password"]));
         let operation = self.removed(operation);
         self.add(operation, &[Rejection::ClusterNotFound, Rejection::NodeNotFound], None);
     }
@@ -351,7 +352,7 @@ impl Description {
         self.add(operation, &[Rejection::ClusterNotFound], Some(SEALED));
         let operation =
             Operation::new("POST", &path, "addShard", SHARDS, "Add a shard without slots")
-                .takes(&object(&[("nodes", texts()), ("password", text())], &["nodes"]))
+                .takes(&body(&[("nodes", texts()), ("password", text())], &["nodes"]))
                 .example(&json!({ "nodes": ["127.0.0.1:6668"] }));
         let operation = self.created::<ShardAnswer<'static>>(operation);
         let refusals = [
@@ -390,7 +391,7 @@ impl Description {
 
     fn failover(&mut self) {
         let members = [
-            ("preferred_node_id", json!({ "type": "string" })),
+            ("preferred_node_id", text()),
             ("graceful", truth()),
             ("sync_timeout_ms", integer()),
             ("pause_timeout_ms", integer()),
@@ -409,7 +410,7 @@ impl Description {
             "The nodes are asked how far they are; the most advanced one is chosen unless one is \
                preferred. A graceful failover stops writes until the new master has them all.",
         )
-        .may_take(&object(&members, &[]))
+        .may_take(&body(&members, &[]))
         .answers(200, "The new master.", &content);
         let refusals = [
             Rejection::ClusterNotFound,
@@ -430,10 +431,10 @@ impl Description {
             .answers(200, "The nodes.", &nodes);
         let missing = [Rejection::ClusterNotFound, Rejection::IndexOutOfRange];
         self.add(operation, &missing, Some(SEALED));
-        let role = json!({ "type": "string", "enum": ["master", "slave"] });
+        let role = words(&["master", "slave"]);
         let members = [("addr", text()), ("role", role), ("password", text())];
         let operation = Operation::new("POST", &path, "addNode", SHARDS, "Add a node to a shard")
-            .takes(&object(&members, &["addr", "role"]))
+            .takes(&body(&members, &["addr", "role"]))
             .example(&json!({ "addr": "127.0.0.1:6669", "role": "slave" }));
         let operation = self.created::<String>(operation);
         let refusals = [
@@ -478,7 +479,7 @@ impl Description {
             "Move slots to another shard at once",
         )
         .says("`slot_only` changes the topology without moving data.")
-        .takes(&object(&members, &["target", "slot"]))
+        .takes(&body(&members, &["target", "slot"]))
         .example(&json!({ "target": 1, "slot": "0-10" }))
         .answers(200, "Begun.", &content);
         self.add(rehearsed(operation), &moving, Some(NODE));
@@ -496,7 +497,7 @@ impl Description {
         ];
         let rehearsal = self.or_rehearsal::<Nothing>(Content::Empty);
         let operation = Operation::new("POST", &path, "queueMigrations", MIGRATIONS, "Queue some")
-            .takes(&object(&members, &["target", "slots"]))
+            .takes(&body(&members, &["target", "slots"]))
             .example(&json!({ "target": 1, "slots": ["0-10", "12"] }))
             .answers(200, "Rehearsed.", &rehearsal)
             .answers(201, "Ids of the queued ones.", &ids);
@@ -539,12 +540,12 @@ impl Description {
             .of_this_replica()
             .answers(200, "Who leads, and where all are.", &peers);
         self.add(operation, &[], None);
-        let operations = json!({ "type": "string", "enum": ["add", "remove"] });
+        let operations = words(&["add", "remove"]);
         let members = [("id", integer()), ("operation", operations), ("peer", text())];
         let done = self.data::<()>();
         let operation =
             Operation::new("POST", path, "changePeers", CONTROLLER, "Add or remove a replica")
-                .takes(&object(&members, &["id", "operation"]))
+                .takes(&body(&members, &["id", "operation"]))
                 .example(&json!({ "id": 9, "operation": "remove" }))
                 .answers(200, "Done.", &done);
         self.add(operation, &[], Some("the peer is there already"));
@@ -637,31 +638,13 @@ fn word(word: &str) -> Content {
     }))
 }
 
+/// A body with these members, of which some must be there.
+fn body(members: &[(&str, Value)], required: &[&str]) -> Content {
+    Content::Json(object(members, required))
+}
+
 fn rehearsed(operation: Operation) -> Operation {
-    let schema = json!({ "type": "string", "enum": ["true", "false"] });
-    operation.query("dry_run", schema, "`true` only tells what would happen.")
-}
-
-fn object(members: &[(&str, Value)], required: &[&str]) -> Content {
-    let members: serde_json::Map<String, Value> =
-        members.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
-    Content::Json(json!({ "type": "object", "properties": members, "required": required }))
-}
-
-fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-fn texts() -> Value {
-    json!({ "type": "array", "items": text() })
-}
-
-fn truth() -> Value {
-    json!({ "type": "boolean" })
-}
-
-fn integer() -> Value {
-    json!({ "type": "integer", "format": "int64" })
+    operation.query("dry_run", words(&["true", "false"]), "`true` only tells what would happen.")
 }
 
 fn slot() -> Value {

@@ -9,6 +9,7 @@
 pub(crate) mod agreement;
 pub(crate) mod book;
 pub(crate) mod operation;
+pub(crate) mod schema;
 mod serve;
 pub(crate) mod shared;
 

@@ -1,19 +1,21 @@
 //! What the documents of all families have in common.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::book::{Book, For};
+use super::{
+    book::{Book, For},
+    schema::{index, words},
+};
 
 /// Parameters that every family takes.
 pub(crate) fn parameters(book: &mut Book) {
-    let consistency = json!({ "type": "string", "enum": ["local", "linearizable"] });
     let text = "`local` reads what this replica has applied; `linearizable` waits for everything \
                 that was committed when the request came.";
     book.parameter(
         For::Reads,
         json!({
             "name": "Quorate-Consistency", "in": "header", "required": false,
-            "schema": consistency, "description": text,
+            "schema": words(&["local", "linearizable"]), "description": text,
         }),
     );
     book.parameter(
@@ -46,9 +48,4 @@ pub(crate) fn profile(book: &mut Book, profile: &str) {
                             Without the header the listener's configuration decides.",
         }),
     );
-}
-
-/// A log index.
-pub(crate) fn index() -> Value {
-    json!({ "type": "integer", "format": "int64", "minimum": 0 })
 }

@@ -17,6 +17,7 @@ use crate::{
         openapi::{
             book::{Book, For},
             operation::{Content, Operation},
+            schema::index,
             shared,
         },
         profile::Profile,
@@ -541,10 +542,9 @@ impl Description {
 }
 
 fn paged(operation: Operation) -> Operation {
-    let number = || json!({ "type": "integer", "format": "int64", "minimum": 0 });
-    operation.query("offset", number(), "How many to leave out.").query(
+    operation.query("offset", index(), "How many to leave out.").query(
         "limit",
-        number(),
+        index(),
         "How many at most.",
     )
 }
