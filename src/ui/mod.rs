@@ -72,10 +72,11 @@ macro_rules! assets {
 }
 
 /// Every file of the console.
-pub static ASSETS: [Asset; 24] = assets! {
+pub static ASSETS: [Asset; 25] = assets! {
     HTML "index.html",
     SVG "icon.svg",
     CSS "base.css",
+    CSS "frame.css",
     CSS "parts.css",
     SCRIPT "alarms.js",
     SCRIPT "api.js",

@@ -16,6 +16,11 @@ function make(name, attributes, ...children) {
   return element;
 }
 
+/** Code as it is; reached by keys too, because long lines scroll. */
+function code(text) {
+  return make("pre", { tabindex: "0" }, text);
+}
+
 async function fetchJson(url) {
   const response = await fetch(url);
   if (!response.ok) {
@@ -98,9 +103,9 @@ function content(book, contents) {
     const shown = typeof example === "string" ? example : JSON.stringify(example, null, 2);
     return make("div", {},
       make("p", { class: "soft" }, type),
-      media.schema ? make("pre", {}, outline(book, media.schema)) : null,
+      media.schema ? code(outline(book, media.schema)) : null,
       example === undefined ? null : make("p", { class: "soft" }, "Example"),
-      example === undefined ? null : make("pre", {}, shown));
+      example === undefined ? null : code(shown));
   });
 }
 
@@ -135,7 +140,7 @@ function command(path, method, operation) {
     words.push(`-d '${JSON.stringify(media.example ?? {}).replaceAll("'", "'\\''")}'`);
   }
   words.push(`'${location.origin}${path}'`);
-  return make("div", {}, make("h3", {}, "By hand"), make("pre", {}, words.join(" ")));
+  return make("div", {}, make("h3", {}, "By hand"), code(words.join(" ")));
 }
 
 function operation(book, name, path, method, value) {
@@ -182,7 +187,10 @@ function filter() {
 
 async function show(index) {
   const [wanted] = decodeURIComponent(location.hash.slice(1)).split("/");
-  const entry = index.documents.find(({ name }) => name === wanted) ?? index.documents[0];
+  // The way past the head leads to no other document.
+  const names = [wanted, place("operations").dataset.name, index.documents[0].name];
+  const entries = names.map((name) => index.documents.find((one) => one.name === name));
+  const entry = entries.find(Boolean);
   for (const link of place("documents").children) {
     link.toggleAttribute("aria-current", false);
     if (link.dataset.name === entry.name) {
