@@ -28,19 +28,23 @@ let failures = 0;
 let stopping = null;
 const changed = new Set();
 
-/// Begins, or begins again with another login.
+/// Begins, or begins again with another login, for whom the events of the one before are not.
 export function restart() {
   stopping?.abort();
   const mine = new AbortController();
   stopping = mine;
   failures = 0;
+  next = null;
+  changed.clear();
+  feed.events = [];
+  feed.lastRevision = 0;
   follow(mine.signal);
 }
 
 async function follow(signal) {
   while (!signal.aborted) {
     try {
-      if (next === null) await begin();
+      if (next === null) await begin(signal);
       await stream(signal);
       throw new Error("the stream ended");
     } catch (error) {
@@ -55,10 +59,11 @@ async function follow(signal) {
 }
 
 /// The recent past, as far as it is kept.
-async function begin() {
+async function begin(signal) {
   const bounds = (await read("/quorate/v1/events?wait=0&limit=1")).value;
   const from = Math.max(bounds.oldest, bounds.next - PAST);
   const page = (await read(`/quorate/v1/events?wait=0&from=${from}`)).value;
+  signal.throwIfAborted();
   feed.events = page.events;
   next = page.next;
   tell();
@@ -82,7 +87,7 @@ async function stream(outer) {
     let rest = "";
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done || outer.aborted) return;
       clearTimeout(alarm);
       alarm = setTimeout(stop, SILENCE_MS);
       const blocks = (rest + value).split("\n\n");

@@ -5,6 +5,7 @@ import { read } from "./api.js";
 
 const listeners = new Set();
 const wanted = new Map();
+const all = new Set();
 
 /// Something that is read again and again.
 export class Subject {
@@ -19,6 +20,7 @@ export class Subject {
     this.isAsking = false;
     this.isAskedAgain = false;
     this.life = 0;
+    all.add(this);
   }
 
   /// How old what is shown is by now: its age when it was read, and the time since.
@@ -106,9 +108,9 @@ export function refresh(families) {
   }
 }
 
-/// Forgets everything that is shown.
+/// Forgets everything that was read, of the other pages too.
 export function forgetAll() {
-  for (const subject of wanted.keys()) subject.forget();
+  for (const subject of all) subject.forget();
   tick();
 }
 
