@@ -54,8 +54,9 @@ function drawAge(node) {
 setInterval(() => document.querySelectorAll(".age").forEach((node) => node.ownFacts && drawAge(node)), 500);
 
 /// A table. Columns are `{ name, of, number, mono }`; `of` gives the cell of a row. On narrow
-/// screens rows become cards, so every cell carries the name of its column.
-export function table({ columns, rows, key, empty, caption }) {
+/// screens rows become cards, so every cell carries the name of its column; those of a log become
+/// lines instead.
+export function table({ columns, rows, key, empty, caption, isLog }) {
   if (rows.length === 0) return h("p", { class: "quiet" }, empty);
   const kind = (column) => [column.number && "number", column.mono && "mono"].filter(Boolean).join(" ") || null;
   const cell = (row) => (column, at) => {
@@ -65,7 +66,7 @@ export function table({ columns, rows, key, empty, caption }) {
   };
   return h(
     "table",
-    {},
+    { class: isLog ? "log" : null },
     caption && h("caption", { class: "unseen" }, caption),
     h("thead", {}, h("tr", {}, columns.map((column) => head(column, kind(column))))),
     h("tbody", {}, rows.map((row) => h("tr", { key: key(row) }, columns.map(cell(row))))),
@@ -88,6 +89,14 @@ export function badge(level, text) {
 /// A small label without a judgement.
 export function tag(text) {
   return h("span", { class: "tag" }, text);
+}
+
+/// Names longer than this may be broken anywhere; shorter ones stay whole.
+const NAME_MAX = 24;
+
+/// A name that somebody chose, as long as it may be.
+export function named(text) {
+  return h("span", { class: text.length > NAME_MAX ? "long" : null }, text);
 }
 
 /// A button. It is named for those who do not see what it stands beside.

@@ -13,6 +13,10 @@ const ROWS = SLOTS / COLUMNS;
 const CELL = 4;
 const COLOURS = 12;
 const NOBODY = -1;
+/// Names up to this many letters, of which the legend has more beside each other.
+const SHORT = 20;
+/// How a drag ends.
+const ENDS = ["pointerup", "pointercancel"];
 
 /// The class that has an owner's colour.
 export function colour(owner) {
@@ -57,7 +61,8 @@ function legend(owners, held) {
     const part = h("small", {}, `${count(held[at])} · ${share(held[at], SLOTS)}`);
     return h("li", {}, h("i", { class: `swatch ${colour(at)}` }), h("span", { class: "mono" }, owner.name), part);
   });
-  return h("ul", { class: "legend" }, items);
+  const isShort = owners.every((owner) => owner.name.length <= SHORT);
+  return h("ul", { class: isShort ? "legend is-short" : "legend" }, items);
 }
 
 function ranges(owners, held, name) {
@@ -172,20 +177,28 @@ function slotAt(event) {
   return row * COLUMNS + part(event.clientX - box.left, box.width, COLUMNS);
 }
 
+/// Says what lies under the pointer; while slots are selected, which ones.
 function point(event) {
-  const output = event.target.parentNode.querySelector("output");
-  output.textContent = event.target.ownFacts.told(slotAt(event));
+  const canvas = event.target;
+  const slot = slotAt(event);
+  const output = canvas.parentNode.querySelector("output");
+  const isSelecting = canvas.ownFirst !== undefined;
+  output.textContent = isSelecting ? `slots ${range(ordered(canvas.ownFirst, slot))}` : canvas.ownFacts.told(slot);
 }
 
-/// Drags over the map select slots.
+const ordered = (one, other) => [Math.min(one, other), Math.max(one, other)];
+
+/// Drags over the map select slots. One that the browser takes for scrolling selects nothing.
 function select(event, onselect) {
+  if (event.button !== 0) return;
   const canvas = event.target;
-  const first = slotAt(event);
+  canvas.ownFirst = slotAt(event);
   canvas.setPointerCapture(event.pointerId);
   const finish = (end) => {
-    canvas.removeEventListener("pointerup", finish);
-    const last = slotAt(end);
-    onselect(Math.min(first, last), Math.max(first, last));
+    for (const type of ENDS) canvas.removeEventListener(type, finish);
+    const first = canvas.ownFirst;
+    canvas.ownFirst = undefined;
+    if (end.type === "pointerup") onselect(...ordered(first, slotAt(end)));
   };
-  canvas.addEventListener("pointerup", finish);
+  for (const type of ENDS) canvas.addEventListener(type, finish);
 }

@@ -7,15 +7,19 @@ import { age, badge, button, pageHead, panel, table } from "../parts.js";
 import { tell } from "../store.js";
 import { audit } from "../subjects.js";
 
-/// Rows of a list, until more are asked for.
+/// Rows of a list, until more are asked for; fewer where the lists lie above each other.
 const ROWS = 40;
+const ROWS_NARROW = 15;
+const narrow = matchMedia("(max-width: 700px)");
+narrow.addEventListener("change", tell);
 /// Events that repeat for as long as all is well, and would hide the others.
 const ROUTINE = new Set(["health_reported", "scale_lease_renewed"]);
 const FAMILIES = ["undermoon", "kvrocks", "cello", "admin"];
 
 const filter = { text: "", family: "", outcome: "", hasRoutine: false };
 let heldAt = null;
-const shownRows = { events: ROWS, audit: ROWS };
+const moreRows = { events: 0, audit: 0 };
+const limit = (list) => (narrow.matches ? ROWS_NARROW : ROWS) + moreRows[list];
 
 export function subjects() {
   return [audit];
@@ -65,12 +69,13 @@ function eventPanel() {
   const kept = filter.hasRoutine ? all : all.filter((event) => !ROUTINE.has(event.kind));
   const rows = kept.filter((event) => matches(event.family, event.kind, words(event.kind), event.object, event.revision));
   const state = feed.state === "live" ? badge("good", "live") : badge("warn", `${feed.state} for ${ago(performance.now() - feed.since)}`);
-  const shown = rows.slice(-shownRows.events).reverse();
+  const shown = rows.slice(-limit("events")).reverse();
   return panel(
     { id: "events", title: "Events", actions: [heldAt === null ? state : badge("quiet", "held")], wide: true },
     h("p", { class: "quiet" }, `${count(shown.length)} of ${count(rows.length)} that match, of ${count(kept.length)} kept in this page, up to revision ${count(feed.lastRevision)}.`),
     table({
       caption: "Events",
+      isLog: true,
       rows: shown.map((event, at) => ({ ...event, at: `${event.revision} ${event.kind} ${event.object} ${shown.slice(0, at).filter((other) => other.revision === event.revision && other.kind === event.kind && other.object === event.object).length}` })),
       key: (event) => event.at,
       empty: "No event matches.",
@@ -87,9 +92,9 @@ function eventPanel() {
 }
 
 function more(list, rows) {
-  if (rows.length <= shownRows[list]) return null;
+  if (rows.length <= limit(list)) return null;
   const grow = () => {
-    shownRows[list] += 4 * ROWS;
+    moreRows[list] += 4 * ROWS;
     tell();
   };
   return h("p", { class: "more" }, button("Show more", grow, { label: `Show more of the ${list === "events" ? "events" : "audit trail"}` }));
@@ -99,12 +104,13 @@ function auditPanel() {
   const all = audit.value ?? [];
   const isMeant = (record) => !filter.outcome || record.outcome === filter.outcome;
   const rows = all.filter((record) => isMeant(record) && matches(record.family, record.action, words(record.action), record.actor, record.source, record.revision, record.request_id));
-  const shown = rows.slice(-shownRows.audit).reverse();
+  const shown = rows.slice(-limit("audit")).reverse();
   return panel(
     { id: "audit", title: "Audit trail", subjects: [audit], wide: true },
     h("p", { class: "quiet" }, `${count(shown.length)} of ${count(rows.length)} that match, of the last ${count(all.length)} records.`),
     table({
       caption: "Audit trail",
+      isLog: true,
       rows: shown,
       key: (record) => `${record.revision} ${record.action}`,
       empty: "No record matches.",

@@ -5,7 +5,7 @@ import { change } from "../api.js";
 import { act, ask } from "../dialog.js";
 import { h } from "../dom.js";
 import { count, many, moment, span } from "../format.js";
-import { age, badge, button, figure, figures, pageHead, panel, table, tag } from "../parts.js";
+import { age, badge, button, figure, figures, named, pageHead, panel, table, tag } from "../parts.js";
 import { parseRange, range, size, slotMap } from "../slots.js";
 import { clusterPath, kvrocks, kvrocksCluster, namespaces, PROGRAM } from "../subjects.js";
 import * as actions from "./kvrocks-actions.js";
@@ -59,8 +59,8 @@ function clusters(chosen) {
       key: (one) => `${one.namespace}/${one.cluster}`,
       empty: "There is no cluster yet.",
       columns: [
-        { name: "Cluster", of: (one) => h("a", { href: link(one), "aria-current": one === chosen ? "true" : null }, one.cluster) },
-        { name: "Namespace", of: (one) => one.namespace },
+        { name: "Cluster", of: (one) => h("a", { href: link(one), "aria-current": one === chosen ? "true" : null }, named(one.cluster)) },
+        { name: "Namespace", of: (one) => named(one.namespace) },
         { name: "Version", number: true, of: (one) => count(one.version) },
         { name: "Shards", number: true, of: (one) => count(one.shards) },
         { name: "Nodes", number: true, of: (one) => `${one.nodes_well} / ${one.nodes}` },
@@ -84,7 +84,7 @@ function namespacePanel() {
       key: (name) => name,
       empty: "There is no namespace yet.",
       columns: [
-        { name: "Namespace", of: (name) => name },
+        { name: "Namespace", of: named },
         { name: "Clusters", number: true, of: (name) => count(holds(name)) },
         { name: "", of: remove },
       ],
@@ -133,7 +133,8 @@ const isOpen = (job) => ["queued", "pending", "running"].includes(job.state);
 /// A shard by its master, which is how clients know it.
 export function shardName(shard, at) {
   const master = shard.nodes.find((node) => node.role === "master");
-  return `shard ${at}${master ? ` · ${master.addr}` : ""}`;
+  // No line begins or ends within the number: only the address may go to the next one.
+  return `shard\u00a0${at}${master ? `\u00a0· ${master.addr}` : ""}`;
 }
 
 /// What a shard holds, and what of it is on its way. Slots that move stay with their shard until

@@ -20,7 +20,8 @@ export function view() {
   return [
     pageHead("Operations", status.value && `through replica ${status.value.replica_id}`, age([status])),
     memberPanel(),
-    h("div", { class: "grid", key: "grid" }, leadership(), logPanel(), levelPanel(), readinessPanel()),
+    h("div", { class: "grid", key: "grid" }, leadership(), logPanel(), levelPanel()),
+    readinessPanel(),
     backupPanel(),
   ];
 }
@@ -103,9 +104,28 @@ function levelPanel() {
   );
 }
 
+/// What the checks of `/readyz` are about.
+const CHECKS = {
+  barrier: "It has caught up since it started.",
+  founded: "Its cluster is founded.",
+  leader: "It knows who leads.",
+  lag: "Its state is as new as reads need it.",
+  disk: "Its disk takes what is written.",
+  agreement: "Its state is that of the majority.",
+  stopping: "It is not about to stop.",
+  secrets: "It has the keys to stored passwords.",
+};
+
 function readinessPanel() {
-  const line = (check) => h("li", { key: check.name }, badge(check.isGood ? "good" : "bad", check.name), check.fault && h("span", {}, check.fault));
-  return panel({ id: "readiness", title: "Is this replica ready?", subjects: [readiness] }, h("ul", { class: "facts" }, (readiness.value ?? []).map(line)));
+  const line = (check) =>
+    h(
+      "li",
+      { key: check.name },
+      badge(check.isGood ? "good" : "bad", check.name),
+      h("small", {}, CHECKS[check.name]),
+      check.fault && h("span", { class: "fault" }, check.fault),
+    );
+  return panel({ id: "readiness", title: "Is this replica ready?", subjects: [readiness], wide: true }, h("ul", { class: "checks" }, (readiness.value ?? []).map(line)));
 }
 
 function backupPanel() {

@@ -73,6 +73,13 @@ export function health(member) {
   return badge(HEALTH[member.health] ?? "warn", member.health);
 }
 
+/// How long ago a member was heard of by the leader, who hears itself; without one, by this replica.
+function heard(member) {
+  const { leader } = known.members.value;
+  if (member.id === (leader ?? known.status.value?.replica_id)) return "now";
+  return member.heard_ms === null ? "not yet" : `${span(member.heard_ms)} ago`;
+}
+
 function replicas() {
   const { members, status } = known;
   const rows = members.value?.members ?? [];
@@ -91,7 +98,7 @@ function replicas() {
         { name: "Health", of: health },
         { name: "Term", number: true, of: () => count(members.value.term) },
         { name: "Lag", number: true, of: (member) => (member.lag_entries === null ? "–" : count(member.lag_entries)) },
-        { name: "Heard", number: true, of: (member) => (member.role === "leader" ? "–" : `${span(member.heard_ms)} ago`.replace("– ago", "–")) },
+        { name: "Last heard", number: true, of: heard },
         { name: "Program", of: (member) => member.program ?? "–" },
         { name: "Clients at", mono: true, of: (member) => (member.client_url ? h("a", { href: url(member) }, member.client_url) : "–") },
       ],

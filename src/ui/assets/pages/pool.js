@@ -5,7 +5,7 @@ import { change } from "../api.js";
 import { act, ask } from "../dialog.js";
 import { h } from "../dom.js";
 import { count, many, words } from "../format.js";
-import { age, badge, button, figure, figures, meter, pageHead, panel, table, tag } from "../parts.js";
+import { age, badge, button, figure, figures, meter, named, pageHead, panel, table, tag } from "../parts.js";
 import { tell } from "../store.js";
 import { hosts, pooled, tasks, templates } from "../subjects.js";
 
@@ -24,7 +24,8 @@ export function view() {
     summary(),
     hostPanel(),
     clusterPanel(),
-    h("div", { class: "grid", key: "grid" }, templatePanel(), taskPanel()),
+    templatePanel(),
+    taskPanel(),
   ];
 }
 
@@ -60,7 +61,7 @@ function hostPanel() {
       key: (host) => host.id,
       empty: "There is no host yet. Add one with a Docker daemon.",
       columns: [
-        { name: "Host", of: (host) => host.name },
+        { name: "Host", of: (host) => named(host.name) },
         { name: "State", of: state },
         { name: "Clusters", of: (host) => meter(host.clusters.length, host.capacity, `Clusters of ${host.name}`) },
         { name: "Daemon", mono: true, of: (host) => host.daemon_url },
@@ -134,12 +135,12 @@ function clusterPanel() {
       key: (one) => one.id,
       empty: all.length === 0 ? "There is no cluster yet." : "No cluster matches.",
       columns: [
-        { name: "Cluster", of: (one) => h("span", { title: one.id }, one.name) },
+        { name: "Cluster", of: (one) => h("span", { title: one.id }, named(one.name)) },
         { name: "Phase", of: state },
         { name: "Health", of: health },
-        { name: "Owner", of: (one) => one.user_id || "–" },
+        { name: "Owner", of: (one) => (one.user_id ? named(one.user_id) : "–") },
         { name: "Kind", of: (one) => kindOf(one) },
-        { name: "Host", of: (one) => nameOf(one.host_id) },
+        { name: "Host", of: (one) => named(nameOf(one.host_id)) },
         { name: "API", mono: true, of: (one) => one.api_url || "–" },
         { name: "", of: clusterActions },
       ],

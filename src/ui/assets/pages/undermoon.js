@@ -228,7 +228,7 @@ function proxyActions(proxy, metadata) {
 
 // Actions.
 
-const NAME = { pattern: "[-_0-9A-Za-z@]{1,30}", wrong: "1 to 30 letters, digits, @, - and _" };
+const NAME = { pattern: "[\\-_0-9A-Za-z@]{1,30}", wrong: "1 to 30 letters, digits, @, - and _" };
 const NODES = { name: "nodes", label: "Nodes", kind: "number", required: true, min: 4, hint: "A multiple of 4: a chunk has four." };
 
 function addProxy() {
@@ -261,10 +261,10 @@ function createCluster() {
 }
 
 const WAYS = [
-  ["add", "Add nodes up to this number; no slot moves yet"],
-  ["expand", "Move slots onto nodes that have none"],
-  ["shrink", "Move slots off, down to this number of nodes"],
-  ["auto", "Add nodes, wait until the proxies know, move slots"],
+  ["add", "Add nodes; no slot moves yet"],
+  ["expand", "Move slots onto empty nodes"],
+  ["shrink", "Move slots off, onto so many"],
+  ["auto", "Add nodes, then move slots"],
 ];
 
 function scale(one) {
