@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub)]
 
+#[path = "console/access.rs"]
+mod access;
 #[path = "support/browser.rs"]
 mod browser;
 #[path = "console/buttons.rs"]
 mod buttons;
 mod cello_live;
+#[path = "console/dialogs.rs"]
+mod dialogs;
+#[path = "console/gestures.rs"]
+mod gestures;
 mod kvrocks_live;
 #[path = "console/look.rs"]
 mod look;
@@ -14,6 +20,8 @@ mod look;
 mod operate;
 #[path = "console/page.rs"]
 mod page;
+#[path = "console/scale.rs"]
+mod scale;
 mod support;
 
 use std::path::Path;
@@ -47,10 +55,30 @@ fn every_button_is_pressed_by_some_test() {
     buttons::assert_pressed();
 }
 
+#[test]
+fn every_dialog_is_looked_at_by_some_test() {
+    dialogs::assert_looked_at();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_fit_at_three_widths_and_are_accessible() {
     let backups = tempfile::TempDir::with_prefix("quorate-console-").unwrap();
     look::look(Site::of(calm(backups.path()).await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dialogs_fit_at_three_widths_and_are_accessible() {
+    let backups = tempfile::TempDir::with_prefix("quorate-console-").unwrap();
+    dialogs::of_clusters(Site::of(calm(backups.path()).await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_are_chosen_by_pointer_and_keys_and_the_theme_is_turned() {
+    let mut site = Site::start().await;
+    let console = Console::open(site.cluster.url(site.cluster.wait_follower().await)).await;
+    gestures::choose_slots(&mut site, &console).await;
+    gestures::turn_theme(&console).await;
+    console.is_content().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,9 +156,13 @@ async fn undermoon_is_operated() {
     // What others do appears by itself.
     register_proxies(&console, 4, 2).await;
     console.wait_text("#proxies", "10.0.0.4:7002").await;
-    let new = [("name", "sessions"), ("nodes", "4")];
-    console.act(".page-head", "Create cluster", &new).await;
+    console.push(".page-head", "Create cluster").await;
+    console.fill_in(&[("name", "two words")]).await;
+    console.click("dialog button[type=submit]").await;
+    console.wait_text("dialog .fault", "1 to 30 letters").await;
+    console.submit(&[("name", "sessions"), ("nodes", "4")]).await;
     console.wait_text("#cluster", "Cluster sessions").await;
+    console.is_content().await;
     console.wait_text("figcaption", "every slot has an owner").await;
     console.act("#cluster", "Config", &[("scan_count", "33")]).await;
     let shown = console.get("/api/v3/clusters/meta/sessions").await;
@@ -144,6 +176,11 @@ async fn undermoon_is_operated() {
     console.submit(&[("typed", "sessions")]).await;
     assert!(names(&console.get("/api/v3/clusters/names").await["names"]).is_empty());
     console.wait_text("#clusters", "There is no cluster yet").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undermoon_is_scaled_until_the_slots_have_moved() {
+    scale::to_and_fro(Cluster::start(3, &CALM).await).await;
 }
 
 async fn scale(console: &Console) {
@@ -211,7 +248,7 @@ async fn kvrocks_is_operated() {
     console.push("#cluster", "Push the topology to all nodes").await;
     console.wait_text("#notes", "All nodes have the recorded topology").await;
     assert!(pushes(&site) > before, "nothing was pushed");
-    rehearse_and_fail_over(&console, &nodes[1]).await;
+    rehearse_and_fail_over(&console, site.node(&nodes[1])).await;
     site.agreed("orders").await;
     console.act("#cluster", &format!("Remove node {}", nodes[3]), &[("typed", &nodes[3])]).await;
     let path = "/api/v1/namespaces/n/clusters/orders";
@@ -279,17 +316,25 @@ async fn migrate(console: &Console) {
     console.wait_text("[data-shard='1'] .chips", "no slots").await;
 }
 
-async fn rehearse_and_fail_over(console: &Console, replica: &str) {
+async fn rehearse_and_fail_over(console: &Console, replica: &Node) {
     let path = "/api/v1/namespaces/n/clusters/orders";
     let before = console.get(path).await;
     console.push("#cluster", "Fail over shard 0").await;
-    console.wait_text("dialog .verdict", &format!("The new master would be {replica}")).await;
+    let accepted = format!("The new master would be {}", replica.addr);
+    console.wait_text("dialog .verdict", &accepted).await;
+    // The nodes are asked anew each time.
+    replica.fault(|faults| faults.is_loading = true);
+    console.push("dialog", "Rehearse again").await;
+    console.wait_text("dialog .verdict", "It would be refused").await;
+    replica.fault(|faults| faults.is_loading = false);
+    console.push("dialog", "Rehearse again").await;
+    console.wait_text("dialog .verdict", &accepted).await;
     assert_eq!(console.get(path).await, before, "a rehearsal changes nothing");
     console.submit(&[("typed", "shard 0")]).await;
     let shown = console.get(path).await;
     let nodes = shown["data"]["cluster"]["shards"][0]["nodes"].as_array().unwrap();
     let master = nodes.iter().find(|node| node["role"] == "master").unwrap();
-    assert_eq!(master["addr"], replica);
+    assert_eq!(master["addr"], replica.addr);
     console.wait_text("#failovers", "manual").await;
 }
 
@@ -317,6 +362,7 @@ async fn the_pool_is_operated() {
     console.wait_text("#clusters", "ann").await;
     look::views(&console, &[("pool", "#hosts")]).await;
     console.resize(1280, 900).await;
+    dialogs::look(&console, &dialogs::POOL).await;
     let restart = format!("Restart cluster {name}");
     console.push("#clusters", &restart).await;
     console.wait_text("#notes", &format!("{name} is restarted")).await;
@@ -372,6 +418,10 @@ async fn the_cluster_is_operated_and_its_events_are_found() {
     let follower = cluster.wait_follower().await;
     let console = Console::open(cluster.url(follower)).await;
     console.visit("operations").await;
+    let script = "
+        const checks = [...document.querySelectorAll('#readiness li')];
+        return checks.length > 6 && checks.every((one) => one.querySelector('small').textContent);";
+    console.wait("every check of readiness is explained", script, &[]).await;
     // Leadership goes where it is wanted, through whichever replica is asked.
     let name = format!("Make replica {follower} the leader");
     console.act("#members", &name, &[]).await;
@@ -498,6 +548,5 @@ async fn a_token_is_asked_for_where_one_is_needed() {
     let kept =
         console.run("return [document.cookie, Object.values(localStorage).join()]", &[]).await;
     assert!(!kept.to_string().contains(ADMIN_TOKEN), "{kept}");
-    console.push("#top", "Log out").await;
-    console.wait_text("#audit", "A token is needed").await;
+    access::log_out_in_the_midst(&console).await;
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-const PAGES: &str = "src/ui/assets/pages";
+const ASSETS: &str = "src/ui/assets";
 /// What presses them.
 const TESTS: [&str; 2] = ["tests/console.rs", "tests/console"];
 
@@ -26,16 +26,19 @@ fn texts(place: &Path) -> String {
     fs::read_dir(place).unwrap().map(|entry| texts(&entry.unwrap().path())).collect()
 }
 
-/// Every button of every page is named by a test.
+/// Every button of every page, and every one that dialogs have besides, is named by a test.
 pub fn assert_pressed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = texts(&root.join(PAGES));
+    let pages = texts(&root.join(ASSETS));
     let tests: String = TESTS.iter().map(|place| texts(&root.join(place))).collect();
     let calls: Vec<usize> = pages.match_indices("button(").map(|(at, _)| at).collect();
     let ends = calls.iter().copied().skip(1).chain([pages.len()]);
     let names: Vec<&str> = calls.iter().zip(ends).map(|(at, end)| name(&pages[*at..end])).collect();
     assert!(names.len() > 40, "only {} buttons were found", names.len());
-    for name in names {
+    let looks = pages.split("look: {").skip(1).filter_map(|look| look.split("verb: \"").nth(1));
+    let looks: Vec<&str> = looks.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!looks.is_empty(), "no dialog that tells what would happen was found");
+    for name in names.into_iter().chain(looks) {
         // Some change their names, and then both are said.
         let is_pressed = name.is_empty() || tests.contains(&format!("\"{name}"));
         assert!(is_pressed, "no test presses the button {name:?}");

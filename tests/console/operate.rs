@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::{
+    dialogs,
     page::Console,
     support::{
         cluster::Cluster,
@@ -88,6 +89,7 @@ pub async fn level() {
         cluster.wait_ready(id).await;
     }
     console.wait_text("#level", "All replicas know more").await;
+    dialogs::look(&console, &dialogs::LEVEL).await;
     console.act("#level", "Raise the feature level", &[("typed", "3")]).await;
     console.wait_for(LEVEL, |levels| levels["level"] == 3).await;
     console.wait_text("#level", "Nothing to raise").await;

@@ -256,18 +256,30 @@ impl Browser {
 
     /// Drags one element onto another.
     pub async fn drag(&self, from: &str, to: &str) {
-        let (from, to) = (self.element(from).await, self.element(to).await);
+        self.drag_between((from, 0, 0), (to, 0, 0)).await;
+    }
+
+    /// Drags from one place to another one. A place is so far to the right of and below the middle
+    /// of an element.
+    pub async fn drag_between(&self, from: (&str, i64, i64), to: (&str, i64, i64)) {
+        let ids = (self.element(from.0).await, self.element(to.0).await);
         let script = "arguments[0].scrollIntoView({ block: 'center' })";
-        self.run(script, &[json!({ ELEMENT: from })]).await;
-        let over = |id: &str, ms: u64| json!({"type": "pointerMove", "duration": ms, "x": 0, "y": 0, "origin": { ELEMENT: id }});
+        self.run(script, &[json!({ ELEMENT: ids.0 })]).await;
+        let over = |id: &str, (_, x, y): (&str, i64, i64), ms: u64| json!({"type": "pointerMove", "duration": ms, "x": x, "y": y, "origin": { ELEMENT: id }});
         let steps = [
-            over(&from, 0),
+            over(&ids.0, from, 0),
             json!({"type": "pointerDown", "button": 0}),
-            over(&to, 100),
+            over(&ids.1, to, 100),
             json!({"type": "pointerUp", "button": 0}),
         ];
         let source = json!({ "type": "pointer", "id": "mouse", "actions": steps });
         self.command(Method::POST, "/actions", json!({ "actions": [source] })).await;
+    }
+
+    /// Has the system ask for this colour scheme.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.inspect("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
     /// Makes the page as wide and high as this.
@@ -282,9 +294,22 @@ impl Browser {
     pub async fn shoot(&self, file: &Path, width: u32) {
         let script = "return document.documentElement.scrollHeight";
         let height = self.run(script, &[]).await.as_f64().unwrap().min(6_000.0);
-        let scale = if width > 2_000 { 0.5 } else { 1.0 };
-        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": scale });
-        let wish = json!({ "captureBeyondViewport": true, "clip": clip });
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height });
+        self.capture(file, clip, true).await;
+    }
+
+    /// Writes what the window shows as a picture.
+    pub async fn shoot_window(&self, file: &Path) {
+        let script = "return { x: scrollX, y: scrollY, width: innerWidth, height: innerHeight };";
+        let clip = self.run(script, &[]).await;
+        self.capture(file, clip, false).await;
+    }
+
+    /// Large pictures at half their size.
+    async fn capture(&self, file: &Path, mut clip: Value, is_beyond: bool) {
+        let is_large = clip["width"].as_f64().unwrap() > 2_000.0;
+        clip["scale"] = json!(if is_large { 0.5 } else { 1.0 });
+        let wish = json!({ "captureBeyondViewport": is_beyond, "clip": clip });
         let shot = self.inspect("Page.captureScreenshot", wish).await;
         fs::write(file, STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()).unwrap();
     }
