@@ -104,7 +104,7 @@ pub async fn turn_theme(console: &Console) {
     console.reload().await;
     console.wait_text("#theme", "Theme: dark").await;
     console.wait_there(MAP, true).await;
-    console.wait("the choice is kept", &same, &[dark.clone()]).await;
+    console.wait("the choice is kept", &same, std::slice::from_ref(&dark)).await;
     // Left to the system, the page goes with it while it is open.
     console.push("#top", "Theme: dark").await;
     console.wait("the page is as the system says", is, &["auto".into()]).await;
