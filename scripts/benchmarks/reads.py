@@ -118,13 +118,18 @@ def show_mixed(figures):
     for row in figures["rows"]:
         for way, what in WAYS.items():
             one = row[way]
-            is_read = not way.endswith("writes")
-            ratio = f"{one['per_s'] / row['alone']['per_s']:8.2f}" if is_read else " " * 8
+            ratio = of_alone(row, way)
+            ratio = " " * 8 if ratio is None else f"{ratio:8.2f}"
             print(
                 f"{row['replica']:9} {what.format(rate):34} {one['per_s']:8.0f} {ratio}  {one['p50']:8} "
                 f"{one['p99']:9} {one['failed']:7} {one['generator_percent']:6}",
                 file=out,
             )
+
+
+def of_alone(row, way):
+    """How many reads there were for each without writers; nothing for the writers themselves."""
+    return None if way.endswith("writes") else row[way]["per_s"] / row["alone"]["per_s"]
 
 
 def show_head(figures):

@@ -1,6 +1,6 @@
 """Figures as tables of docs/performance.md."""
 
-from .reads import WAYS
+from .reads import WAYS, of_alone
 from .scale import middle
 
 
@@ -49,8 +49,8 @@ def mixed(figures):
     for row in figures["rows"]:
         for way, what in WAYS.items():
             one = row[way]
-            is_read = not way.endswith("writes")
-            ratio = f"{one['per_s'] / row['alone']['per_s']:.2f}" if is_read else ""
+            ratio = of_alone(row, way)
+            ratio = "" if ratio is None else f"{ratio:.2f}"
             cells = [f"{one['per_s']:.0f}", ratio, ms(one["p50"]), ms(one["p99"]), one["failed"]]
             what = what.format(figures["conditions"]["rate"])
             rows.append([row["replica"], what, *cells, f"{one['generator_percent']} %"])

@@ -3,7 +3,8 @@
 import { ago, count } from "./format.js";
 import { h, s } from "./dom.js";
 
-/// Older than this, data is marked; a follower's state is some hundred milliseconds old.
+/// Data is marked that is so much older than it gets between two times of asking; a follower's state
+/// is some hundred milliseconds old.
 const OLD_MS = 5_000;
 const STALE_MS = 15_000;
 
@@ -42,13 +43,14 @@ export function age(subjects) {
 }
 
 function drawAge(node) {
-  const ages = node.ownFacts.filter((subject) => subject.value !== undefined).map((subject) => subject.ageMs);
-  const oldest = ages.length > 0 ? Math.max(...ages) : Number.NaN;
-  const text = ages.length > 0 ? `${ago(oldest)} old` : "";
+  const known = node.ownFacts.filter((subject) => subject.value !== undefined);
+  const oldest = Math.max(...known.map((subject) => subject.ageMs));
+  const overdue = Math.max(...known.map((subject) => subject.ageMs - subject.everyMs));
+  const text = known.length > 0 ? `${ago(oldest)} old` : "";
   if (node.textContent !== text) node.textContent = text;
-  node.classList.toggle("is-old", oldest > OLD_MS);
-  node.classList.toggle("is-stale", oldest > STALE_MS);
-  node.title = oldest > STALE_MS ? "This is not current" : "How old what is shown here is";
+  node.classList.toggle("is-old", overdue > OLD_MS);
+  node.classList.toggle("is-stale", overdue > STALE_MS);
+  node.title = overdue > STALE_MS ? "This is not current" : "How old what is shown here is";
 }
 
 setInterval(() => document.querySelectorAll(".age").forEach((node) => node.ownFacts && drawAge(node)), 500);

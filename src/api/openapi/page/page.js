@@ -40,6 +40,11 @@ function resolve(book, value) {
   return { ...found, ...own };
 }
 
+/** Text with what stands between backticks as code. */
+function prose(text = "") {
+  return text.split("`").map((part, at) => (at % 2 === 1 ? make("code", {}, part) : part));
+}
+
 /** A schema as the outline of a value, with descriptions behind the members. */
 function outline(book, schema, indent = "", depth = 0) {
   const found = resolve(book, schema);
@@ -89,7 +94,7 @@ function parameters(book, operation) {
       make("td", {}, make("code", {}, parameter.name), parameter.required ? " (needed)" : ""),
       make("td", {}, parameter.in),
       make("td", {}, make("code", {}, outline(book, parameter.schema))),
-      make("td", {}, parameter.description ?? "")));
+      make("td", {}, ...prose(parameter.description ?? ""))));
   const head = ["Name", "In", "Type", "What it is"].map((text) => make("th", { scope: "col" }, text));
   return make("div", {},
     make("h3", {}, "Parameters"),
@@ -123,7 +128,7 @@ function answers(book, operation) {
     const kind = status < "400" ? "good" : "bad";
     const mark = make("span", { class: `status ${kind}` }, status);
     const told = status < "400" ? content(book, answer.content) : [];
-    return make("div", {}, make("p", {}, mark, " ", answer.description), ...told);
+    return make("div", {}, make("p", {}, mark, " ", ...prose(answer.description)), ...told);
   });
   return make("div", {}, make("h3", {}, "Answers"), ...shown);
 }
@@ -154,7 +159,7 @@ function operation(book, name, path, method, value) {
     if (!element.open || element.childElementCount > 1) {
       return;
     }
-    const about = value.description ? make("p", {}, value.description) : null;
+    const about = value.description ? make("p", {}, ...prose(value.description)) : null;
     element.append(make("div", { class: "body" }, about, parameters(book, value), body(book, value),
       answers(book, value), command(path, method, value)));
   });
@@ -169,7 +174,7 @@ function groups(book, name) {
     const own = all.filter(({ value }) => value.tags.includes(tag.name));
     return make("section", {},
       make("h2", {}, tag.name),
-      make("p", { class: "soft" }, tag.description),
+      make("p", { class: "soft" }, ...prose(tag.description)),
       ...own.map(({ path, method, value }) => operation(book, name, path, method, value)));
   });
 }
@@ -202,7 +207,7 @@ async function show(index) {
     document.title = `${book.info.title} · Quorate`;
     place("about").replaceChildren(
       make("h2", {}, book.info.title),
-      make("p", {}, book.info.description),
+      make("p", {}, ...prose(book.info.description)),
       make("p", { class: "soft" }, `Version ${book.info.version}, OpenAPI ${book.openapi}: `,
         make("a", { href: entry.url }, entry.url)));
     place("operations").replaceChildren(...groups(book, entry.name));
